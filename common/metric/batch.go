@@ -1,0 +1,227 @@
+package metric
+
+import (
+	"cmp"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+// Limits on what one sample may carry.
+const (
+	// MaxLabelBytes is the length above which a label value is cut.
+	MaxLabelBytes = 1024
+	pairChunk     = 96
+)
+
+// Set is a set of labels shared by the samples of a row.
+type Set struct {
+	names []string
+	pairs []*dto.LabelPair
+	hash  uint64
+}
+
+// Batch takes the samples of one run of one collector. It is not safe for concurrent use.
+//
+// A sample that repeats the labels of an earlier one of its family is dropped and counted, and so is every sample
+// above the limit; label values that are not UTF-8 are repaired and counted.
+type Batch struct {
+	Duplicates int // samples dropped because an equal one was there
+	Limited    int // samples dropped because the limit was reached
+	Repaired   int // label values that were no UTF-8 or too long
+
+	constant []Label
+	limit    int
+	count    int
+	seed     maphash.Seed
+	order    []*column
+	columns  map[*Family]*column
+	last     *column
+	empty    *Set
+	pairs    []dto.LabelPair
+	strings  []string
+}
+
+// column holds the samples of one family.
+type column struct {
+	family  *Family
+	values  []float64
+	sets    []*Set
+	created []float64 // Unix seconds, 0 where unknown; ends with the last sample that has one
+	hists   []*HistogramValue
+	seen    map[uint64]int32
+}
+
+// NewBatch returns a batch that takes at most limit samples (0: no limit) and puts the constant labels on each.
+func NewBatch(limit int, constant ...Label) *Batch {
+	return &Batch{constant: constant, limit: limit, seed: maphash.MakeSeed(), columns: make(map[*Family]*column)}
+}
+
+// Len tells how many samples the batch holds.
+func (b *Batch) Len() int { return b.count }
+
+// Add appends a sample of a family with its label values in the family's order. It panics where their number is
+// wrong: that is a mistake in a catalogue, which the scheduler turns into a failed collector.
+func (b *Batch) Add(f *Family, value float64, labels ...string) {
+	b.AddSet(f, value, 0, b.Set(f.Labels, labels...))
+}
+
+// Set makes a set of labels that several samples share. The names belong to the caller and must not change.
+func (b *Batch) Set(names []string, values ...string) *Set {
+	if len(names) != len(values) {
+		panic(fmt.Sprintf("metric: %d values for the labels %v", len(values), names))
+	}
+	if len(names) == 0 {
+		if b.empty == nil {
+			b.empty = b.newSet(nil, nil)
+		}
+		return b.empty
+	}
+	return b.newSet(names, values)
+}
+
+func (b *Batch) newSet(names, values []string) *Set {
+	set := &Set{names: names, pairs: make([]*dto.LabelPair, 0, len(names)+len(b.constant))}
+	for i, name := range names {
+		set.pairs = append(set.pairs, b.pair(name, b.repair(values[i])))
+	}
+	for _, label := range b.constant {
+		set.pairs = append(set.pairs, b.pair(label.Name, label.Value))
+	}
+	slices.SortFunc(set.pairs, func(x, y *dto.LabelPair) int { return cmp.Compare(*x.Name, *y.Name) })
+	for _, pair := range set.pairs {
+		set.hash = (set.hash ^ maphash.String(b.seed, *pair.Name)) * 0x9e3779b97f4a7c15
+		set.hash = (set.hash ^ maphash.String(b.seed, *pair.Value)) * 0x9e3779b97f4a7c15
+	}
+	return set
+}
+
+// pair takes a label pair and the two strings it points to from chunks, so that a label costs no allocation.
+func (b *Batch) pair(name, value string) *dto.LabelPair {
+	if len(b.pairs) == 0 {
+		b.pairs = make([]dto.LabelPair, pairChunk)
+		b.strings = make([]string, 2*pairChunk)
+	}
+	pair := &b.pairs[0]
+	b.strings[0], b.strings[1] = name, value
+	pair.Name, pair.Value = &b.strings[0], &b.strings[1]
+	b.pairs, b.strings = b.pairs[1:], b.strings[2:]
+	return pair
+}
+
+func (b *Batch) repair(value string) string {
+	if len(value) <= MaxLabelBytes && utf8.ValidString(value) {
+		return value
+	}
+	b.Repaired++
+	if len(value) > MaxLabelBytes {
+		value = value[:MaxLabelBytes]
+	}
+	return strings.ToValidUTF8(value, "\uFFFD")
+}
+
+// AddSet appends a sample with a shared set of labels. Created is when the counter began, in Unix seconds, or 0.
+func (b *Batch) AddSet(f *Family, value, created float64, set *Set) {
+	c := b.column(f)
+	if !b.admit(c, set) {
+		return
+	}
+	c.values = append(c.values, value)
+	if created > 0 && !math.IsInf(created, 0) {
+		for len(c.created) < len(c.values)-1 {
+			c.created = append(c.created, 0)
+		}
+		c.created = append(c.created, created)
+	}
+}
+
+// AddHistogram appends a histogram sample with its label values in the family's order.
+func (b *Batch) AddHistogram(f *Family, h *HistogramValue, labels ...string) {
+	c := b.column(f)
+	if b.admit(c, b.Set(f.Labels, labels...)) {
+		c.hists = append(c.hists, h)
+	}
+}
+
+func (b *Batch) column(f *Family) *column {
+	if b.last != nil && b.last.family == f {
+		return b.last
+	}
+	c := b.columns[f]
+	if c == nil {
+		c = &column{family: f}
+		b.columns[f] = c
+		b.order = append(b.order, c)
+	}
+	b.last = c
+	return c
+}
+
+// admit tells whether a sample with these labels may be appended, and takes note of it.
+func (b *Batch) admit(c *column, set *Set) bool {
+	if len(set.names) != len(c.family.Labels) {
+		panic(fmt.Sprintf("metric: %s has the labels %v, not %v", c.family.Name, c.family.Labels, set.names))
+	}
+	if b.limit > 0 && b.count >= b.limit {
+		b.Limited++
+		return false
+	}
+	if c.duplicate(set) {
+		b.Duplicates++
+		return false
+	}
+	c.sets = append(c.sets, set)
+	b.count++
+	return true
+}
+
+func (c *column) duplicate(set *Set) bool {
+	if len(c.sets) == 0 { // most families of a page have one sample and need no index
+		return false
+	}
+	if c.seen == nil {
+		c.seen = map[uint64]int32{c.sets[0].hash: 0}
+	}
+	at, found := c.seen[set.hash]
+	if !found {
+		c.seen[set.hash] = int32(len(c.sets))
+		return false
+	}
+	return slices.EqualFunc(c.sets[at].pairs, set.pairs, func(x, y *dto.LabelPair) bool {
+		return *x.Name == *y.Name && *x.Value == *y.Value
+	})
+}
+
+// Undeclared gives a family with samples that declared does not know, or nil.
+func (b *Batch) Undeclared(declared func(*Family) bool) *Family {
+	for _, c := range b.order {
+		if !declared(c.family) {
+			return c.family
+		}
+	}
+	return nil
+}
+
+// Families gives what the batch holds as client_model families in the order of their first samples.
+func (b *Batch) Families() []*dto.MetricFamily {
+	page := Page{}
+	page.Add(b)
+	return page.Families()
+}
+
+// AppendAs appends to out the samples of a family that is no histogram, under the name of another with the same
+// labels: an established name beside the right one.
+func (b *Batch) AppendAs(f, other *Family, out *Batch) {
+	c := b.columns[f]
+	if c == nil {
+		return
+	}
+	for i, value := range c.values {
+		out.AddSet(other, value, 0, c.sets[i])
+	}
+}
