@@ -61,6 +61,7 @@ type Column struct {
 	Unit  string
 	Scale float64  // 0 means 1
 	By    []string // the labels of this metric where they are not all of the table's
+	text  string   // of a label that is the same for all rows
 	kind  columnKind
 }
 
@@ -74,6 +75,9 @@ const (
 
 // Label is a column whose text is a label of the same name.
 func Label(field string) Column { return Column{Field: field, Name: field, kind: labelColumn} }
+
+// Const is a label that no answer tells: it has the same text on all samples of the table.
+func Const(name, text string) Column { return Column{Name: name, text: text, kind: labelColumn} }
 
 // Count is a column that holds a counter.
 func Count(field, name, help string) Column {
@@ -95,6 +99,9 @@ func (c Column) As(name string) Column { c.Name = name; return c }
 
 // Times scales the value, from the server's unit to the metric's.
 func (c Column) Times(scale float64) Column { c.Scale = scale; return c }
+
+// Untyped says that a gauge goes out without a type, for the sake of an established name.
+func (c Column) Untyped() Column { c.Type = metric.Unknown; return c }
 
 // In names the unit where the metric's name, kept for the sake of existing dashboards, does not.
 func (c Column) In(unit string) Column { c.Unit = unit; return c }
@@ -137,7 +144,7 @@ func (t Table) ask(id Identity) []Question {
 // compiled is a table made ready for reading: fields to label and value positions.
 type compiled struct {
 	created string
-	labels  []string // fields
+	labels  []Column
 	shapes  []shape
 	values  []value
 }
@@ -160,7 +167,7 @@ func (t Table) compile() (*compiled, error) {
 	var names []string
 	for _, column := range t.Columns {
 		if column.kind == labelColumn {
-			c.labels, names = append(c.labels, column.Field), append(names, column.Name)
+			c.labels, names = append(c.labels, column), append(names, column.Name)
 		}
 	}
 	for _, column := range t.Columns {
@@ -236,8 +243,8 @@ func (c *compiled) row(answer Answer) *row {
 		compiled: c, created: slices.Index(fields, c.created),
 		ends: make([]int, len(c.labels)), strings: make([]string, len(c.labels)), sets: make([]*metric.Set, len(c.shapes)),
 	}
-	for _, field := range c.labels {
-		r.labels = append(r.labels, slices.Index(fields, field))
+	for _, label := range c.labels {
+		r.labels = append(r.labels, slices.Index(fields, label.Field))
 	}
 	for _, value := range c.values {
 		r.values = append(r.values, slices.Index(fields, value.field))
@@ -291,6 +298,8 @@ func (r *row) readLabels(answer Answer, out *metric.Batch) {
 	for i, at := range r.labels {
 		if at >= 0 {
 			r.text = append(r.text, answer.Value(at)...)
+		} else {
+			r.text = append(r.text, r.compiled.labels[i].text...)
 		}
 		r.ends[i] = len(r.text)
 	}
