@@ -1,0 +1,179 @@
+// Package app is what the exporters have in common as programs: flags, log, HTTP routes, signals and subcommands.
+//
+// An exporter is a catalogue, a driver and a main that hands an Exporter to Main.
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	logflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+	webflag "github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+)
+
+// DefaultAddress is where every exporter of the suite listens unless told otherwise.
+const DefaultAddress = ":9091"
+
+// Exporter describes one exporter to Main.
+type Exporter struct {
+	Name    string            // of the binary: postgres-exporter
+	Title   string            // of the kind of backend: PostgreSQL
+	Prefix  string            // of its metrics: pg
+	Program string            // in established metrics of the program: postgres_exporter
+	Env     string            // before the names of environment variables: PG_EXPORTER
+	Aliases map[string]string // see collect.NewSelf
+	Backend Backend
+}
+
+// Backend is what differs from one exporter to another.
+type Backend interface {
+	// Catalogue lists the collectors that there are.
+	Catalogue() (collect.Catalogue, error)
+	// Flags adds the backend's own flags.
+	Flags(*kingpin.Application)
+	// Load reads configuration, environment and flags, at the start and at each reload. Enabled names the collectors
+	// that are switched on; timeout is the longest time of a scrape. The error is one line that says what to do and holds no secret.
+	Load(enabled func(collector string) bool, timeout time.Duration) (*Setup, error)
+	// Examine finds what a target lacks for the enabled collectors, for the doctor subcommand.
+	Examine(ctx context.Context, target collect.Spec) ([]Finding, error)
+}
+
+// Setup is a configuration as it came out of Load.
+type Setup struct {
+	Targets  []Target
+	Probe    func(query url.Values) (Target, error) // nil where nothing allows /probe
+	Warnings []string
+}
+
+// Target is a target with a key that changes when anything of its configuration does, so that a reload leaves the
+// others alone. The key may hold secrets and is never shown.
+type Target struct {
+	collect.Spec
+	Key string
+}
+
+// Finding is something that a target lacks, and the command that mends it.
+type Finding struct {
+	Problem string
+	Remedy  string
+}
+
+// program is an exporter with its flags read.
+type program struct {
+	Exporter
+	stdout, stderr io.Writer
+	catalogue      collect.Catalogue
+	log            *slog.Logger
+
+	web           *web.FlagConfig
+	telemetryPath *string
+	timeout       *time.Duration
+	collectors    map[string]*bool
+	logConfig     *promslog.Config
+	healthURL     *string
+}
+
+// Main runs the exporter with the arguments of the process and returns its exit code: 0, 1 where something does not
+// work, 2 where the arguments are wrong.
+func (e Exporter) Main() int { return e.Run(os.Args[1:], os.Stdout, os.Stderr) }
+
+// Run is Main with everything given.
+func (e Exporter) Run(args []string, stdout, stderr io.Writer) int {
+	p := &program{Exporter: e, stdout: stdout, stderr: stderr}
+	app, err := p.flags()
+	if err != nil {
+		return p.fail(1, err)
+	}
+	done := false // kingpin has answered --help or --version
+	app.Terminate(func(int) { done = true })
+	command, err := app.Parse(args)
+	if done {
+		return 0
+	}
+	if err != nil {
+		return p.fail(2, fmt.Errorf("%w; see %s --help", err, e.Name))
+	}
+	p.logConfig.Writer = stderr
+	p.log = promslog.New(p.logConfig)
+	return p.command(command)
+}
+
+// fail prints an error on one line.
+func (p *program) fail(code int, err error) int {
+	_, _ = fmt.Fprintf(p.stderr, "%s: %s\n", p.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	return code
+}
+
+func (p *program) flags() (*kingpin.Application, error) {
+	app := kingpin.New(p.Name, p.Title+" metrics for Prometheus.")
+	app.UsageWriter(p.stdout).ErrorWriter(p.stderr)
+	app.Version(version.Print(p.Name))
+	app.HelpFlag.Short('h')
+	p.web = webflag.AddFlags(app, DefaultAddress)
+	p.telemetryPath = app.Flag("web.telemetry-path", "Path under which to expose metrics.").
+		Default("/metrics").Envar(p.Env + "_WEB_TELEMETRY_PATH").String()
+	p.timeout = app.Flag("collection-timeout", "Longest time that a scrape may take. Prometheus' own timeout, less a margin, holds where it is shorter.").
+		Default("10s").Envar(p.Env + "_COLLECTION_TIMEOUT").Duration()
+	p.Backend.Flags(app)
+	catalogue, err := p.Backend.Catalogue()
+	if err == nil {
+		err = catalogue.Check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.catalogue, p.collectors = catalogue, map[string]*bool{}
+	for _, c := range catalogue {
+		p.collectors[c.Name] = app.Flag("collector."+c.Name, c.Help+" (default: "+word(!c.Off)+")").Default(fmt.Sprint(!c.Off)).Bool()
+	}
+	p.logConfig = &promslog.Config{}
+	logflag.AddFlags(app, p.logConfig)
+	p.commands(app)
+	return app, nil
+}
+
+func word(on bool) string {
+	if on {
+		return "enabled"
+	}
+	return "disabled"
+}
+
+// enabled tells whether a collector is switched on.
+func (p *program) enabled(name string) bool {
+	on := p.collectors[name]
+	return on != nil && *on
+}
+
+// load reads the configuration and says aloud what is unsafe about it.
+func (p *program) load() (*Setup, error) {
+	setup, err := p.Backend.Load(p.enabled, *p.timeout)
+	if err != nil {
+		return nil, err
+	}
+	if len(setup.Targets) > 1 {
+		seen := map[string]bool{}
+		for _, t := range setup.Targets {
+			if seen[t.Service] {
+				return nil, fmt.Errorf("two targets have the service name %q: give each its own", t.Service)
+			}
+			seen[t.Service] = true
+		}
+	}
+	for _, warning := range setup.Warnings {
+		p.log.Warn(warning)
+	}
+	return setup, nil
+}

@@ -1,0 +1,163 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+)
+
+// commands adds the subcommands; without one, the exporter serves.
+func (p *program) commands(app *kingpin.Application) {
+	app.Command("serve", "Serve metrics over HTTP. This is what happens without a command.").Default()
+	app.Command("check-config", "Read configuration, environment and flags, and say whether they can work. Connects to nothing.")
+	check := app.Command("healthcheck", "Ask a running exporter for its health; for a container's HEALTHCHECK. Exits 0 when it is ok or degraded.")
+	p.healthURL = check.Flag("url", "URL of the health check.").Default("http://localhost" + DefaultAddress + "/health").String()
+	check.Flag("http", "The same as --url.").Hidden().StringVar(p.healthURL)
+	scrape := app.Command("scrape", "Scrape the configured targets and print the metrics. Exits 1 when one is down.")
+	scrape.Flag("once", "Scrape one time; there is no other way.").Default("true").Bool()
+	app.Command("doctor", "Say which privileges, extensions or settings the targets lack, and the command that grants each.")
+	app.Command("docs", "Print the metrics and collectors as Markdown.").Hidden()
+}
+
+func (p *program) command(name string) int {
+	switch name {
+	case "check-config":
+		return p.checkConfig()
+	case "healthcheck":
+		return p.healthcheck()
+	case "scrape":
+		return p.scrapeOnce()
+	case "doctor":
+		return p.doctor()
+	case "docs":
+		_, _ = io.WriteString(p.stdout, p.Docs(p.catalogue))
+		return 0
+	}
+	return p.serve()
+}
+
+func (p *program) print(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
+
+func (p *program) checkConfig() int {
+	setup, err := p.load()
+	if err == nil && *p.web.WebConfigFile != "" {
+		if err = web.Validate(*p.web.WebConfigFile); err != nil {
+			err = fmt.Errorf("%s: %w", *p.web.WebConfigFile, err)
+		}
+	}
+	if err != nil {
+		return p.fail(1, err)
+	}
+	p.print("the configuration is good: %d target(s)", len(setup.Targets))
+	for _, t := range setup.Targets {
+		p.print(", %s (%s)", t.Service, t.Name)
+	}
+	p.print("\n")
+	return 0
+}
+
+func (p *program) healthcheck() int {
+	client := http.Client{Timeout: 5 * time.Second}
+	answer, err := client.Get(*p.healthURL)
+	if err != nil {
+		return p.fail(1, err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	p.print("%s\n", strings.TrimSpace(string(body)))
+	if answer.StatusCode != http.StatusOK {
+		return 1
+	}
+	return 0
+}
+
+func (p *program) scrapeOnce() int {
+	setup, err := p.load()
+	if err != nil {
+		return p.fail(1, err)
+	}
+	if len(setup.Targets) == 0 {
+		return p.fail(1, errors.New("no target is configured"))
+	}
+	targets := newTargets(collect.NewSelf(p.Prefix, p.Aliases), p.log)
+	targets.apply(setup)
+	defer targets.close()
+	ctx, cancel := context.WithTimeout(context.Background(), *p.timeout)
+	defer cancel()
+	page, down := &metric.Page{}, false
+	for _, result := range each(targets.all(), func(k *kept) *collect.Result { return k.Scrape(ctx) }) {
+		result.AddTo(page)
+		down = down || !result.Up
+	}
+	if err := page.Encode(p.stdout, expfmt.NewFormat(expfmt.TypeTextPlain)); err != nil {
+		return p.fail(1, err)
+	}
+	if down {
+		return 1
+	}
+	return 0
+}
+
+// doctor scrapes each target once and says what fails or is missing, and how to mend it.
+func (p *program) doctor() int {
+	setup, err := p.load()
+	if err != nil {
+		return p.fail(1, err)
+	}
+	if len(setup.Targets) == 0 {
+		return p.fail(1, errors.New("no target is configured"))
+	}
+	code := 0
+	for _, target := range setup.Targets {
+		if !p.examine(target) {
+			code = 1
+		}
+	}
+	return code
+}
+
+// examine prints what is wrong with one target and tells whether nothing is.
+func (p *program) examine(target Target) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), *p.timeout)
+	defer cancel()
+	t := collect.NewTarget(target.Spec, collect.NewSelf(p.Prefix, p.Aliases), p.log)
+	defer t.Close()
+	result := t.Scrape(ctx)
+	p.print("%s (%s)\n", target.Service, target.Name)
+	if !result.Up {
+		p.print("  down: %s: %v\n", result.Fault, result.Err)
+		return false
+	}
+	p.print("  up: %s %s, %d turn-around(s), %s\n", result.Identity.Product, result.Identity.Text, result.Usage.TurnArounds, result.Took.Round(time.Millisecond))
+	findings, err := p.Backend.Examine(ctx, target.Spec)
+	if err != nil {
+		findings = append(findings, Finding{Problem: "the examination did not finish: " + err.Error()})
+	}
+	for _, c := range result.Collectors {
+		if c.Fault != fault.None {
+			findings = append(findings, Finding{Problem: fmt.Sprintf("collector %s fails (%s): %v", c.Name, c.Fault, c.Err)})
+		}
+	}
+	for _, f := range findings {
+		p.print("  problem: %s\n", f.Problem)
+		if f.Remedy != "" {
+			p.print("     mend: %s\n", f.Remedy)
+		}
+	}
+	if len(findings) == 0 {
+		p.print("  nothing is missing\n")
+	}
+	return len(findings) == 0
+}

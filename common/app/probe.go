@@ -1,0 +1,79 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path"
+	"syscall"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+)
+
+// ErrNotAllowed is what a Setup's Probe returns for a target that the configuration does not allow.
+var ErrNotAllowed = errors.New("the target is not in the list of allowed targets")
+
+// Allowed tells whether host:port matches one of the patterns: host or host:port, with * and ? as in a file name. A
+// pattern without a port allows every port of the host.
+func Allowed(patterns []string, host, port string) bool {
+	for _, pattern := range patterns {
+		subject := host
+		if _, _, err := net.SplitHostPort(pattern); err == nil {
+			subject = net.JoinHostPort(host, port)
+		}
+		if ok, err := path.Match(pattern, subject); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+// CheckPatterns reports a pattern that can never match.
+func CheckPatterns(patterns []string) error {
+	for _, pattern := range patterns {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			return fmt.Errorf("%q is no pattern for a target", pattern)
+		}
+	}
+	return nil
+}
+
+// GuardAddress is a net.Dialer's Control for targets that a caller chose: it refuses the addresses at which clouds
+// keep their credentials, after the name was resolved, so that no DNS answer leads there.
+func GuardAddress(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil // a unix socket
+	}
+	ip := to.Addr().Unmap()
+	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || ip == netip.MustParseAddr("fd00:ec2::254") {
+		return fault.New(fault.Denied, "a probe may not reach "+ip.String())
+	}
+	return nil
+}
+
+// probe scrapes the target that the query names.
+func (s *server) probe(w http.ResponseWriter, r *http.Request) {
+	setup := s.setup.Load()
+	if setup.Probe == nil {
+		http.Error(w, "/probe is closed: the configuration allows no targets", http.StatusForbidden)
+		return
+	}
+	wanted, err := setup.Probe(r.URL.Query())
+	switch {
+	case errors.Is(err, ErrNotAllowed):
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := budget(r, *s.timeout)
+	defer cancel()
+	page := &metric.Page{}
+	s.targets.probe(wanted).Scrape(ctx).AddTo(page)
+	s.renderer.write(w, r, page)
+}

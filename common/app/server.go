@@ -1,0 +1,213 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/health"
+)
+
+const (
+	maxInFlight   = 64
+	healthLimit   = 3 * time.Second // for the checks behind /health
+	shutdownLimit = 15 * time.Second
+)
+
+// server is a program that serves.
+type server struct {
+	*program
+	targets  *targets
+	renderer *renderer
+	process  *prometheus.Registry
+	reloaded prometheus.Gauge
+	loadedAt prometheus.Gauge
+	slots    chan struct{}
+	stopping atomic.Bool
+
+	mu    sync.Mutex // one reload at a time
+	setup atomic.Pointer[Setup]
+}
+
+func newServer(p *program, setup *Setup) *server {
+	s := &server{
+		program: p, renderer: newRenderer(), slots: make(chan struct{}, maxInFlight),
+		targets: newTargets(collect.NewSelf(p.Prefix, p.Aliases), p.log),
+		process: prometheus.NewRegistry(),
+		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: p.Program + "_config_last_reload_successful",
+			Help: "Whether the last reload of the configuration succeeded."}),
+		loadedAt: prometheus.NewGauge(prometheus.GaugeOpts{Name: p.Program + "_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration in use was loaded."}),
+	}
+	s.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector(p.Prefix+"_exporter"), s.reloaded, s.loadedAt)
+	if p.Program != p.Prefix+"_exporter" {
+		s.process.MustRegister(versioncollector.NewCollector(p.Program))
+	}
+	s.use(setup)
+	return s
+}
+
+func (s *server) use(setup *Setup) {
+	s.setup.Store(setup)
+	s.targets.apply(setup)
+	s.reloaded.Set(1)
+	s.loadedAt.SetToCurrentTime()
+}
+
+// reload reads the configuration again. A faulty one changes nothing.
+func (s *server) reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	setup, err := s.load()
+	if err != nil {
+		s.reloaded.Set(0)
+		s.log.Error("the configuration was not reloaded; the one before stays in use", "err", err)
+		return err
+	}
+	s.use(setup)
+	s.log.Info("the configuration was reloaded", "targets", len(setup.Targets))
+	return nil
+}
+
+// serve listens until it is told to stop, and then finishes the scrapes under way.
+func (p *program) serve() int {
+	setup, err := p.load()
+	if err != nil {
+		return p.fail(1, err)
+	}
+	s := newServer(p, setup)
+	defer s.targets.close()
+	p.log.Info("starting", "version", version.Info(), "targets", len(setup.Targets))
+	handler := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      *p.timeout + 2*writeLimit,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug), // a scanner's bad handshakes are no news
+	}
+	finished := s.handleSignals(handler)
+	if err := web.ListenAndServe(handler, p.web, p.log); !errors.Is(err, http.ErrServerClosed) {
+		return p.fail(1, listenError(err))
+	}
+	<-finished
+	return 0
+}
+
+// listenError says what to do about a port in use.
+func listenError(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; choose another address with --web.listen-address", err)
+	}
+	return err
+}
+
+// handleSignals reloads on SIGHUP and shuts down on SIGTERM and SIGINT. The channel it gives closes when the last
+// request is answered.
+func (s *server) handleSignals(handler *http.Server) <-chan struct{} {
+	finished := make(chan struct{})
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		defer close(finished)
+		for received := range signals {
+			if received == syscall.SIGHUP {
+				_ = s.reload() // logged
+				continue
+			}
+			s.log.Info("stopping", "signal", received.String())
+			s.stopping.Store(true)
+			ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
+			defer cancel()
+			_ = handler.Shutdown(ctx) // what is not finished by then is cut
+			return
+		}
+	}()
+	return finished
+}
+
+// handler is the map of all routes.
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+*s.telemetryPath, s.limit(s.metrics))
+	mux.Handle("GET /probe", s.limit(s.probe))
+	mux.Handle("GET /health", s.limit(health.Handler(version.Version, healthLimit, s.targets.check).ServeHTTP))
+	alive := func() bool { return !s.stopping.Load() }
+	mux.Handle("GET /healthz", health.AliveHandler(alive))
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { say(w, "healthy") })
+	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
+		if !alive() {
+			http.Error(w, "stopping", http.StatusServiceUnavailable)
+			return
+		}
+		say(w, "ready")
+	})
+	mux.HandleFunc("POST /-/reload", s.reloadHandler)
+	mux.HandleFunc("PUT /-/reload", s.reloadHandler)
+	mux.HandleFunc("GET /{$}", s.landing)
+	return secure(mux)
+}
+
+// secure sets the headers that keep a browser from doing more than showing a page.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limit refuses requests above the number that may be in flight.
+func (s *server) limit(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+			next(w, r)
+		default:
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many requests are in flight", http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// metrics scrapes the targets of the configuration and adds what the process says of itself.
+func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := budget(r, *s.timeout)
+	defer cancel()
+	page := s.targets.scrape(ctx)
+	if families, err := s.process.Gather(); err == nil {
+		page.AddFamilies(families)
+	} else {
+		s.log.Warn("the process' own metrics are missing from a page", "err", err)
+	}
+	s.renderer.write(w, r, page)
+}
+
+func (s *server) reloadHandler(w http.ResponseWriter, _ *http.Request) {
+	if err := s.reload(); err != nil {
+		http.Error(w, "the configuration was not reloaded: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	say(w, "reloaded")
+}
+
+func say(w http.ResponseWriter, text string) { _, _ = fmt.Fprintln(w, text) }

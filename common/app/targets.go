@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/health"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+)
+
+// Bounds on the targets that /probe keeps connections for.
+const (
+	maxProbed  = 1000
+	probedIdle = 10 * time.Minute
+)
+
+// targets are those that the configuration names, and those that /probe was asked for.
+type targets struct {
+	self *collect.Self
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	static []*kept
+	probed map[string]*kept
+}
+
+// kept is a target with what it was made from.
+type kept struct {
+	*collect.Target
+	key  string
+	used time.Time
+}
+
+func newTargets(self *collect.Self, log *slog.Logger) *targets {
+	return &targets{self: self, log: log, probed: map[string]*kept{}}
+}
+
+// apply makes a configuration the present one. Targets that it leaves as they were keep their connections and counts.
+func (t *targets) apply(setup *Setup) {
+	t.mu.Lock()
+	before := t.static
+	t.static = nil
+	for _, wanted := range setup.Targets {
+		at := slices.IndexFunc(before, func(k *kept) bool { return k.key == wanted.Key })
+		if at >= 0 {
+			t.static = append(t.static, before[at])
+			before = slices.Delete(slices.Clone(before), at, at+1)
+			continue
+		}
+		t.static = append(t.static, t.make(wanted))
+	}
+	for _, k := range t.probed { // what allows a probe may have changed
+		before = append(before, k)
+	}
+	t.probed = map[string]*kept{}
+	t.mu.Unlock()
+	closeAll(before)
+}
+
+func (t *targets) make(wanted Target) *kept {
+	return &kept{Target: collect.NewTarget(wanted.Spec, t.self, t.log), key: wanted.Key, used: time.Now()}
+}
+
+func closeAll(old []*kept) {
+	for _, k := range old {
+		k.Close()
+	}
+}
+
+// all gives the targets that the configuration names.
+func (t *targets) all() []*kept {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.static)
+}
+
+// probe gives the target that /probe was asked for, with the connection that an earlier probe left.
+func (t *targets) probe(wanted Target) *kept {
+	t.mu.Lock()
+	k := t.probed[wanted.Key]
+	if k == nil {
+		k = t.make(wanted)
+		t.probed[wanted.Key] = k
+	}
+	k.used = time.Now()
+	idle := t.evict()
+	t.mu.Unlock()
+	closeAll(idle)
+	return k
+}
+
+// evict takes out the probed targets that were not asked for in a while, and the longest idle one above the bound.
+func (t *targets) evict() []*kept {
+	var idle []*kept
+	var oldest *kept
+	for key, k := range t.probed {
+		if time.Since(k.used) > probedIdle {
+			idle = append(idle, k)
+			delete(t.probed, key)
+		} else if oldest == nil || k.used.Before(oldest.used) {
+			oldest = k
+		}
+	}
+	if len(t.probed) > maxProbed {
+		idle = append(idle, oldest)
+		delete(t.probed, oldest.key)
+	}
+	return idle
+}
+
+// close ends every connection.
+func (t *targets) close() { t.apply(&Setup{}) }
+
+// scrape asks all targets of the configuration at once and puts what they say on a page.
+func (t *targets) scrape(ctx context.Context) *metric.Page {
+	page := &metric.Page{}
+	for _, result := range each(t.all(), func(k *kept) *collect.Result { return k.Scrape(ctx) }) {
+		result.AddTo(page)
+	}
+	return page
+}
+
+// check looks at the health of all targets at once.
+func (t *targets) check(ctx context.Context) []health.Report {
+	return each(t.all(), func(k *kept) health.Report {
+		result := k.Check(ctx)
+		report := k.Health()
+		if !result.Up { // what this look found holds, also where a run of longer patience is still waiting
+			report.Status, report.Fault, report.Check = health.Down, result.Fault, result.Health
+		}
+		return report
+	})
+}
+
+// each calls a function for every element at once and gives the results in order.
+func each[T, R any](all []T, call func(T) R) []R {
+	results := make([]R, len(all))
+	var wg sync.WaitGroup
+	for i, one := range all {
+		wg.Go(func() { results[i] = call(one) })
+	}
+	wg.Wait()
+	return results
+}

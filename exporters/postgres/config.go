@@ -1,0 +1,330 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/app"
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/config"
+	"github.com/alfred-agent-platform/backend-exporters/common/health"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+)
+
+const defaultConfigFile = "postgres_exporter.yml"
+
+// backend reads flags, environment and the configuration file.
+type backend struct {
+	file *string
+}
+
+// file is the configuration file. Its auth_modules are those of postgres_exporter, with a list of the targets that
+// each may be used for.
+type file struct {
+	Targets     []source              `yaml:"targets"`
+	AuthModules map[string]authModule `yaml:"auth_modules"`
+}
+
+// source is one database: a connection string whole, or its parts.
+type source struct {
+	Service  string        `yaml:"service"`
+	DSN      config.Secret `yaml:"dsn"`
+	URI      config.Secret `yaml:"uri"` // host:port/database?options
+	User     config.Secret `yaml:"user"`
+	Password config.Secret `yaml:"password"`
+}
+
+type authModule struct {
+	Type     string            `yaml:"type"`
+	UserPass userPass          `yaml:"userpass"`
+	Options  map[string]string `yaml:"options"`
+	Targets  []string          `yaml:"targets"`
+}
+
+type userPass struct {
+	Username string        `yaml:"username"`
+	Password config.Secret `yaml:"password"`
+}
+
+// Flags adds the flags of this exporter.
+func (b *backend) Flags(a *kingpin.Application) {
+	b.file = a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").Default(defaultConfigFile).String()
+}
+
+// Catalogue lists the collectors.
+func (b *backend) Catalogue() (collect.Catalogue, error) { return catalogue("") }
+
+// Load reads everything anew.
+func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.Setup, error) {
+	var f file
+	err := config.ReadYAML(*b.file, &f)
+	if err != nil && (*b.file != defaultConfigFile || !errors.Is(err, os.ErrNotExist)) {
+		return nil, err
+	}
+	sources := append(environment(), f.Targets...)
+	if len(sources) == 0 && len(f.AuthModules) == 0 {
+		return nil, errors.New("no target: set DATA_SOURCE_NAME (such as postgresql://user@host:5432/postgres), or DATA_SOURCE_URI with DATA_SOURCE_USER and DATA_SOURCE_PASS_FILE, or list targets in --config.file")
+	}
+	l := loader{enabled: enabled, timeout: timeout, labelled: len(sources) > 1}
+	setup := &app.Setup{}
+	for i, s := range sources {
+		target, err := l.target(s, i)
+		if err != nil {
+			return nil, err
+		}
+		setup.Targets = append(setup.Targets, target)
+		setup.Warnings = append(setup.Warnings, s.warnings()...)
+	}
+	setup.Probe, err = l.prober(f.AuthModules)
+	return setup, err
+}
+
+// environment reads the variables that users of postgres_exporter set: DATA_SOURCE_NAME before all others, files
+// before values. PGHOST and the like alone make a target too, as they do for psql.
+func environment() []source {
+	if names := os.Getenv("DATA_SOURCE_NAME"); names != "" {
+		var sources []source
+		for _, name := range splitNames(names) {
+			sources = append(sources, source{DSN: config.SecretValue(name)})
+		}
+		return sources
+	}
+	uri := fileOrValue("DATA_SOURCE_URI")
+	if uri.IsZero() {
+		if os.Getenv("PGHOST") == "" && os.Getenv("PGSERVICE") == "" {
+			return nil
+		}
+		return []source{{}}
+	}
+	return []source{{URI: uri, User: fileOrValue("DATA_SOURCE_USER"), Password: fileOrValue("DATA_SOURCE_PASS")}}
+}
+
+func fileOrValue(name string) config.Secret {
+	if path := os.Getenv(name + "_FILE"); path != "" {
+		return config.SecretFile(path)
+	}
+	return config.SecretValue(os.Getenv(name))
+}
+
+// nextName is where one connection string of a list ends and the next begins: a comma alone may belong to a password
+// or to a list of hosts.
+var nextName = regexp.MustCompile(`,\s*(?:postgres(?:ql)?://|(?:host|port|user|dbname|service|sslmode)\s*=)`)
+
+func splitNames(names string) []string {
+	var list []string
+	for {
+		at := nextName.FindStringIndex(names)
+		if at == nil {
+			return append(list, names)
+		}
+		list = append(list, names[:at[0]])
+		names = names[at[0]+1:]
+	}
+}
+
+// connectionString puts the parts together. Secrets are read here, at each connect.
+func (s source) connectionString() (string, error) {
+	if !s.DSN.IsZero() {
+		return s.DSN.Read()
+	}
+	parts := make([]string, 3)
+	for i, part := range []config.Secret{s.URI, s.User, s.Password} {
+		var err error
+		if parts[i], err = part.Read(); err != nil {
+			return "", err
+		}
+	}
+	uri, user, password := parts[0], parts[1], parts[2]
+	switch {
+	case uri == "":
+		return keyValues(user, password), nil
+	case user == "" && password == "":
+		return "postgresql://" + uri, nil
+	}
+	return "postgresql://" + url.UserPassword(user, password).String() + "@" + uri, nil
+}
+
+// keyValues leaves everything else to PGHOST and its like.
+func keyValues(user, password string) string {
+	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	var text string
+	if user != "" {
+		text += " user='" + quote.Replace(user) + "'"
+	}
+	if password != "" {
+		text += " password='" + quote.Replace(password) + "'"
+	}
+	return text
+}
+
+// settings parses the connection string. The library's own error could quote it, so the user gets ours.
+func (s source) settings() (*pgconn.Config, error) {
+	text, err := s.connectionString()
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := pgconn.ParseConfig(text)
+	if err != nil {
+		return nil, errors.New("the connection string cannot be read: " + parseProblem(err))
+	}
+	return parsed, nil
+}
+
+// parseProblem names what is wrong without quoting what may be secret.
+func parseProblem(err error) string {
+	text := err.Error()
+	for _, known := range []string{"invalid port", "sslmode is invalid", "invalid keyword/value", "invalid dsn", "unable to read CA file", "unable to add CA to cert pool",
+		"unable to read sslcert", "unable to read sslkey", "sslrootcert", "failed to read service", "invalid connect_timeout", "target_session_attrs"} {
+		if strings.Contains(text, known) {
+			return known
+		}
+	}
+	return "it must be a URL such as postgresql://user@host:5432/database?sslmode=verify-full, with special characters of the password written as %XX, or keywords such as host=… user=… dbname=…"
+}
+
+func (s source) warnings() []string {
+	var all []string
+	for _, secret := range []config.Secret{s.DSN, s.Password} {
+		if warning := secret.Warning(); warning != "" {
+			all = append(all, warning)
+		}
+	}
+	return all
+}
+
+// key tells one configuration from another. It holds secrets and is never shown.
+func (s source) key() string {
+	text, err := s.connectionString()
+	return fmt.Sprint(s.Service, "\x00", text, "\x00", err)
+}
+
+// loader makes targets for one configuration.
+type loader struct {
+	enabled  func(string) bool
+	timeout  time.Duration
+	labelled bool // several targets share a page
+}
+
+// target checks a source and makes a target of it.
+func (l loader) target(s source, i int) (app.Target, error) {
+	parsed, err := s.settings()
+	if err != nil {
+		if s.Service != "" {
+			return app.Target{}, fmt.Errorf("target %s: %w", s.Service, err)
+		}
+		return app.Target{}, err
+	}
+	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2})
+	spec.Service = s.Service
+	if spec.Service == "" {
+		if spec.Service = "postgres"; l.labelled {
+			spec.Service = spec.Name
+		}
+	}
+	if l.labelled {
+		spec.Labels = []metric.Label{{Name: "target", Value: spec.Name}}
+	}
+	return app.Target{Spec: spec, Key: s.key()}, err
+}
+
+// spec describes a target by its parsed settings.
+func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
+	server := address(parsed)
+	all, err := catalogue(server)
+	all = slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) })
+	database := parsed.Database
+	if database == "" {
+		database = parsed.User
+	}
+	return collect.Spec{
+		Name: server + "/" + database, Service: server, Database: database, DriverType: health.PostgreSQL,
+		Driver: d, Collectors: all,
+	}, err
+}
+
+// address is the server as people write it, as in the server label of established metrics.
+func address(parsed *pgconn.Config) string {
+	return net.JoinHostPort(parsed.Host, fmt.Sprint(parsed.Port))
+}
+
+// prober gives the function behind /probe, or nil where no module lists a target.
+func (l loader) prober(modules map[string]authModule) (func(url.Values) (app.Target, error), error) {
+	open := false
+	for name, module := range modules {
+		if module.Type != "" && module.Type != "userpass" {
+			return nil, fmt.Errorf("auth_modules: %s: type must be userpass", name)
+		}
+		if err := app.CheckPatterns(module.Targets); err != nil {
+			return nil, fmt.Errorf("auth_modules: %s: targets: %w", name, err)
+		}
+		open = open || len(module.Targets) > 0
+	}
+	if !open {
+		return nil, nil
+	}
+	return func(query url.Values) (app.Target, error) { return l.probe(modules, query) }, nil
+}
+
+// probe makes the target that a query names. It may name host, port and database, and nothing else: options and
+// credentials come from the module, and only for the targets that the module lists.
+func (l loader) probe(modules map[string]authModule, query url.Values) (app.Target, error) {
+	module, known := modules[query.Get("auth_module")]
+	if !known {
+		return app.Target{}, errors.New("auth_module must name one of the configuration's auth_modules")
+	}
+	host, port, database, err := parseProbeTarget(query.Get("target"))
+	if err != nil {
+		return app.Target{}, err
+	}
+	if !app.Allowed(module.Targets, host, port) {
+		return app.Target{}, app.ErrNotAllowed
+	}
+	options := url.Values{}
+	for key, value := range module.Options {
+		options.Set(key, value)
+	}
+	uri := url.URL{Host: net.JoinHostPort(host, port), Path: "/" + database, RawQuery: options.Encode()}
+	s := source{URI: config.SecretValue(strings.TrimPrefix(uri.String(), "//")), User: config.SecretValue(module.UserPass.Username), Password: module.UserPass.Password}
+	parsed, err := s.settings()
+	if err != nil {
+		return app.Target{}, err
+	}
+	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, guard: app.GuardAddress})
+	return app.Target{Spec: spec, Key: query.Get("auth_module") + "\x00" + uri.String()}, err
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.$-]*$`)
+
+// parseProbeTarget reads host, host:port, host:port/database, with or without postgresql:// before it.
+func parseProbeTarget(target string) (host, port, database string, err error) {
+	refused := errors.New("target must be host:port or host:port/database, without credentials or options")
+	for _, scheme := range []string{"postgresql://", "postgres://"} {
+		target = strings.TrimPrefix(target, scheme)
+	}
+	place, database, _ := strings.Cut(target, "/")
+	if host, port, err = net.SplitHostPort(place); err != nil {
+		host, port = place, "5432"
+	}
+	if database == "" {
+		database = "postgres"
+	}
+	number, err := net.LookupPort("tcp", port)
+	isAddress := net.ParseIP(strings.Trim(host, "[]")) != nil
+	if err != nil || number == 0 || !plainName.MatchString(database) || !isAddress && !plainName.MatchString(host) {
+		return "", "", "", refused
+	}
+	return strings.Trim(host, "[]"), fmt.Sprint(number), database, nil
+}
+
+var _ app.Backend = (*backend)(nil)
+
