@@ -1,0 +1,55 @@
+// Demo shows the PostgreSQL exporter at work: it starts a PostgreSQL server with a small
+// load, the exporter, and a Prometheus that scrapes it, says where to look, and ends all
+// three on Ctrl-C. With --check it looks itself, also while PostgreSQL is down, and
+// exits with 0 only when all is as it should be.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	exporter := flags.String("exporter", "bin/postgres-exporter", "the exporter's binary")
+	rules := flags.String("rules", "alerts/*.yml", "pattern of the rule files that Prometheus loads")
+	check := flags.Bool("check", false, "check that it works, without a person, and end")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+
+	s := &stack{}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.start(ctx, *exporter, *rules); err != nil {
+		return s.explain(err)
+	}
+	if *check {
+		if err := s.check(ctx); err != nil {
+			return s.explain(err)
+		}
+		fmt.Println("demo-check: passed")
+		return nil
+	}
+	s.describe(ctx)
+	if err := s.wait(ctx); err != nil {
+		return s.explain(err)
+	}
+	fmt.Println("\nending the demo")
+	return nil
+}
