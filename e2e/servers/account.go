@@ -46,10 +46,22 @@ func (a *account) apply(command *exec.Cmd, needs []string) {
 	}
 	const dacOverride = 1 // containers grant it, unlike the weaker CAP_DAC_READ_SEARCH
 	command.SysProcAttr.AmbientCaps = []uintptr{dacOverride}
-	// The capability is in effect only after an exec, so a program that lies in
-	// the open has to enter the folder and run the one that does not.
-	command.Args = append([]string{"env", "--chdir=" + command.Dir}, command.Args...)
-	command.Path, command.Dir = "/usr/bin/env", ""
+}
+
+// keepCapabilities makes the capabilities of a command that this thread is about to start
+// count everywhere. By default access(2), which PostgreSQL asks about its own programs,
+// ignores those of a process that is not root; so do chdir and exec right after the
+// change of the user.
+func keepCapabilities(attributes *syscall.SysProcAttr) error {
+	if len(attributes.AmbientCaps) == 0 {
+		return nil
+	}
+	const noSetuidFixup = 1 << 2
+	_, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_SECUREBITS, noSetuidFixup, 0)
+	if errno != 0 {
+		return fmt.Errorf("a folder is closed to the server's account, and the right to pass it cannot be given: %w", errno)
+	}
+	return nil
 }
 
 // shutOut reports whether the account may not pass a folder above the path.

@@ -77,13 +77,16 @@ func StartProcess(o ProcessOptions) (*Process, error) {
 	return p, nil
 }
 
-// start runs the command from a thread that lives as long as the command does:
-// the kernel sends the death signal when the thread that forked ends.
+// start runs the command from a thread that lives as long as the command does, and no
+// longer: the kernel sends the death signal when the thread that forked ends.
 func (p *Process) start() error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := p.cmd.Start()
+		err := keepCapabilities(p.cmd.SysProcAttr)
+		if err == nil {
+			err = p.cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			p.err = p.cmd.Wait()

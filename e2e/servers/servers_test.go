@@ -190,6 +190,29 @@ func longDir(t *testing.T) string {
 	return dir
 }
 
+// TestCloneInClosedFolder runs a server whose programs lie where its account may not go.
+func TestCloneInClosedFolder(t *testing.T) {
+	const major = 17
+	bin, err := PostgresBin(major)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clone := longDir(t)
+	copied := filepath.Join(clone, ".cache", "postgres", strconv.Itoa(major))
+	if err := os.CopyFS(copied, os.DirFS(filepath.Dir(bin))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(clone, "tools"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(clone, "tools", "ensure.sh"), nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(clone)
+	p := NewPostgres(t, PostgresOptions{Major: major})
+	want(t, p, "SELECT 1", "1")
+}
+
 func TestPostgresThatCannotStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
