@@ -1,0 +1,80 @@
+# backend-exporters: `make` lists what there is to do.
+
+GO         ?= go
+VERSION    := $(shell cat VERSION)
+REVISION   := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+BRANCH     := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
+BUILD_DATE := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y%m%d-%H:%M:%S 2>/dev/null || echo unknown)
+STAMP      := github.com/prometheus/common/version
+LDFLAGS    := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION) -X $(STAMP).Branch=$(BRANCH) \
+              -X $(STAMP).BuildUser=make -X $(STAMP).BuildDate=$(BUILD_DATE)
+
+MODULES   := common $(patsubst %/go.mod,%,$(wildcard exporters/*/go.mod)) e2e
+EXPORTERS := $(patsubst exporters/%/main.go,%,$(wildcard exporters/*/main.go))
+BINARIES  := $(EXPORTERS:%=bin/%-exporter)
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION   := v1.9.0
+TOOLS                 := $(CURDIR)/.cache/tools
+export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-check test unit standalone lint vulncheck docs check-docs rules check-metrics bench clean servers FORCE
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: $(BINARIES) ## Build the exporters into bin/
+
+bin/%-exporter: FORCE
+	cd exporters/$* && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/$@ .
+
+demo: build ## Start PostgreSQL, the exporter and Prometheus, and print where to look; Ctrl-C ends all
+	tools/ensure.sh postgres-demo prometheus
+	cd e2e && $(GO) run ./cmd/demo --exporter $(CURDIR)/bin/postgres-exporter --rules '$(CURDIR)/alerts/*.yml'
+
+demo-check: build ## The demo without a person: stop and start the database, and see it in Prometheus
+	tools/ensure.sh postgres-demo prometheus
+	cd e2e && $(GO) run ./cmd/demo --check --exporter $(CURDIR)/bin/postgres-exporter --rules '$(CURDIR)/alerts/*.yml'
+
+test: servers build lint standalone check-docs rules check-metrics unit vulncheck ## Install what is missing and run all tests
+
+servers: ## Install the servers that the tests run against
+	tools/ensure.sh
+
+unit: servers build ## Run the tests of all modules with the race detector
+	@for m in $(MODULES); do echo "go test -race ./$$m/..."; (cd $$m && $(GO) test -race -timeout 15m ./...) || exit 1; done
+
+standalone: ## Build each module on its own, without the workspace
+	@for m in $(MODULES); do echo "GOWORK=off go build ./$$m/..."; (cd $$m && GOWORK=off $(GO) build ./... && GOWORK=off $(GO) vet ./...) || exit 1; done
+
+lint: $(TOOLS)/golangci-lint ## gofmt, vet, staticcheck and the other linters
+	@for m in $(MODULES); do echo "golangci-lint ./$$m/..."; (cd $$m && golangci-lint run ./...) || exit 1; done
+
+vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities in what is linked in
+	tools/vulncheck.sh $(MODULES)
+
+docs: build ## Derive docs/metrics-*.md from the catalogues
+	@for e in $(EXPORTERS); do bin/$$e-exporter docs > docs/metrics-$$e.md; done
+
+check-docs: docs ## Fail when the derived documentation is not what is committed
+	git diff --exit-code -- docs/
+
+rules: servers ## Check the alert rules and run their unit tests with promtool
+	promtool check rules alerts/*.yml
+	promtool test rules alerts/tests/*.yml
+
+check-metrics: servers build ## promtool's lint on a live scrape, less the established names that are kept
+	cd e2e && $(GO) run ./cmd/checkmetrics --exporter $(CURDIR)/bin/postgres-exporter
+
+bench: ## Measure the cost of a scrape beside client_golang's registry
+	cd common && $(GO) test -run '^$$' -bench . -benchmem ./collect/
+
+clean: ## Remove what was built and downloaded
+	rm -rf bin .cache
+
+$(TOOLS)/golangci-lint:
+	GOBIN=$(TOOLS) GOWORK=off $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(TOOLS)/govulncheck:
+	GOBIN=$(TOOLS) GOWORK=off $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
