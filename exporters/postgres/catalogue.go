@@ -1,0 +1,40 @@
+package main
+
+import (
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+)
+
+// catalogue lists all collectors in reading order. The server is the host:port that a few established families carry
+// as a label.
+//
+// Names, types and labels are those of prometheus-community/postgres_exporter, and a collector is named as there, so
+// that dashboards, alerts and flags made for it go on working. testdata/differences.md says where we differ and why.
+func catalogue(server string) (collect.Catalogue, error) {
+	parts := []interface {
+		Collector() (*collect.Collector, error)
+	}{
+		// catalogue_server.go
+		static(server), postmaster, settings{}, roles,
+		// catalogue_activity.go
+		activity, processIdle{}, longTransactions, locks, autovacuumWorkers, vacuumProgress,
+		// catalogue_database.go
+		databases, wraparound, databaseStats, databaseConflicts(server),
+		// catalogue_wal.go
+		walFiles, walStats, archiver, backgroundWriter, checkpointer,
+		// catalogue_replication.go
+		replication, replicas, slots, walReceiver,
+		// catalogue_tables.go
+		tables, tableSizes, tableBlocks, indexBlocks,
+		// catalogue_statements.go
+		statements,
+	}
+	list := make(collect.Catalogue, 0, len(parts))
+	for _, part := range parts {
+		collector, err := part.Collector()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, collector)
+	}
+	return list, list.Check()
+}

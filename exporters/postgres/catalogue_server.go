@@ -1,0 +1,37 @@
+package main
+
+import "github.com/alfred-agent-platform/backend-exporters/common/collect"
+
+// static tells the version. The established family has no type, and a label that only the configuration knows.
+func static(server string) collect.Table {
+	return collect.Table{
+		Name: "static", Help: "version(): what the server is.",
+		Sources: []collect.Source{collect.Always(`
+			SELECT version() AS version, format('%s.%s.0', v / 10000, v % 10000) AS short_version
+			FROM (SELECT current_setting('server_version_num')::int AS v) AS running`)},
+		Columns: []collect.Column{
+			collect.Label("version"), collect.Label("short_version"), collect.Const("server", server),
+			collect.Info("pg_static", "Always 1; the labels tell the version of the server, in full and in short.").Untyped(),
+		},
+	}
+}
+
+var postmaster = collect.Table{
+	Name: "postmaster", Prefix: "pg_postmaster", Help: "pg_postmaster_start_time(): since when the server runs.",
+	Sources: []collect.Source{collect.Always(`
+		SELECT extract(epoch FROM pg_postmaster_start_time()) AS started, extract(epoch FROM pg_conf_load_time()) AS loaded`)},
+	Columns: []collect.Column{
+		collect.Value("started", "start_time_seconds", "When the server was started, in Unix seconds."),
+		collect.Value("loaded", "config_load_time_seconds", "When the configuration files were last loaded, in Unix seconds."),
+	},
+}
+
+var roles = collect.Table{
+	Name: "roles", Prefix: "pg_roles", Help: "pg_roles: how many connections each role may open.",
+	Sources: []collect.Source{collect.Always(`
+		SELECT rolname, rolconnlimit FROM pg_roles ORDER BY rolcanlogin DESC, rolname`)},
+	Columns: []collect.Column{
+		collect.Label("rolname"),
+		collect.Value("rolconnlimit", "connection_limit", "Connections the role may have open at once; -1 means no limit."),
+	},
+}

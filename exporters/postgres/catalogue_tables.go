@@ -1,0 +1,101 @@
+package main
+
+import "github.com/alfred-agent-platform/backend-exporters/common/collect"
+
+// What there can be very much of is cut: the largest tables come first. One row more is asked for than is shown, so
+// that the cut is seen and counted.
+const (
+	tableLimit = 1000
+	largest    = ` JOIN pg_class AS c ON c.oid = relid ORDER BY c.relpages DESC, c.oid LIMIT 1001`
+)
+
+var tables = collect.Table{
+	Name: "stat_user_tables", Prefix: "pg_stat_user_tables", Help: "pg_stat_user_tables: what has been done with each table of the database.",
+	Limit: 20 * tableLimit,
+	Sources: []collect.Source{collect.Always(`
+		SELECT current_database() AS datname, s.*,
+			extract(epoch FROM last_vacuum) AS vacuumed, extract(epoch FROM last_autovacuum) AS autovacuumed,
+			extract(epoch FROM last_analyze) AS analyzed, extract(epoch FROM last_autoanalyze) AS autoanalyzed
+		FROM pg_stat_user_tables AS s` + largest)},
+	Columns: []collect.Column{
+		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
+		collect.Count("seq_scan", "seq_scan", "Scans of the whole table."),
+		collect.Count("seq_tup_read", "seq_tup_read", "Rows that scans of the whole table read."),
+		collect.Count("idx_scan", "idx_scan", "Scans of the table's indexes. Absent for a table without an index."),
+		collect.Count("idx_tup_fetch", "idx_tup_fetch", "Rows that scans of the table's indexes fetched. Absent for a table without an index."),
+		collect.Count("n_tup_ins", "n_tup_ins", "Rows inserted."),
+		collect.Count("n_tup_upd", "n_tup_upd", "Rows updated, those updated in place included."),
+		collect.Count("n_tup_del", "n_tup_del", "Rows deleted."),
+		collect.Count("n_tup_hot_upd", "n_tup_hot_upd", "Rows updated without touching an index (HOT)."),
+		collect.Value("n_live_tup", "n_live_tup", "Rows that live, by estimate."),
+		collect.Value("n_dead_tup", "n_dead_tup", "Dead rows that vacuum has not removed yet, by estimate."),
+		collect.Value("n_mod_since_analyze", "n_mod_since_analyze", "Rows changed since the table was last analyzed, by estimate."),
+		collect.Value("n_ins_since_vacuum", "n_ins_since_vacuum", "Rows inserted since the table was last vacuumed, by estimate."),
+		collect.Value("vacuumed", "last_vacuum", "When the table was last vacuumed by hand, in Unix seconds. Absent if never.").In("timestamp_seconds"),
+		collect.Value("autovacuumed", "last_autovacuum", "When autovacuum last vacuumed the table, in Unix seconds. Absent if never.").In("timestamp_seconds"),
+		collect.Value("analyzed", "last_analyze", "When the table was last analyzed by hand, in Unix seconds. Absent if never.").In("timestamp_seconds"),
+		collect.Value("autoanalyzed", "last_autoanalyze", "When autovacuum last analyzed the table, in Unix seconds. Absent if never.").In("timestamp_seconds"),
+		collect.Count("vacuum_count", "vacuum_count", "Times the table was vacuumed by hand."),
+		collect.Count("autovacuum_count", "autovacuum_count", "Times autovacuum vacuumed the table."),
+		collect.Count("analyze_count", "analyze_count", "Times the table was analyzed by hand."),
+		collect.Count("autoanalyze_count", "autoanalyze_count", "Times autovacuum analyzed the table."),
+	},
+}
+
+// tableSizes stands alone because to measure a table one must lock it, if only for an instant. What somebody has
+// locked for himself, or is about to, is left out: it would keep us waiting, and so all who come after us.
+var tableSizes = collect.Table{
+	Name: "stat_user_tables_size", Prefix: "pg_stat_user_tables", Help: "pg_table_size() and pg_indexes_size(): disk space of each table of the database.",
+	Class: collect.Dear, Limit: 2 * tableLimit,
+	Sources: []collect.Source{collect.Always(`
+		WITH locked AS MATERIALIZED (
+			SELECT relation FROM pg_locks
+			WHERE mode = 'AccessExclusiveLock' AND locktype = 'relation'
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		), busy AS MATERIALIZED (
+			SELECT relation FROM locked UNION ALL SELECT indrelid FROM pg_index JOIN locked ON relation = indexrelid
+		)
+		SELECT current_database() AS datname, n.nspname AS schemaname, c.relname,
+			pg_table_size(c.oid) AS size, pg_indexes_size(c.oid) AS indexes
+		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
+			AND c.oid NOT IN (SELECT relation FROM busy) AND c.reltoastrelid NOT IN (SELECT relation FROM busy)
+		ORDER BY c.relpages DESC, c.oid LIMIT 1001`)},
+	Columns: []collect.Column{
+		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
+		collect.Value("size", "table_size_bytes", "Disk space of the table without its indexes, what is stored out of line included, in bytes. Absent while the table is locked exclusively."),
+		collect.Value("indexes", "index_size_bytes", "Disk space of all indexes of the table, in bytes. Absent while the table is locked exclusively."),
+	},
+}
+
+var tableBlocks = collect.Table{
+	Name: "statio_user_tables", Prefix: "pg_statio_user_tables", Help: "pg_statio_user_tables: blocks of each table of the database that were found in memory, or not.",
+	Limit: 8 * tableLimit,
+	Sources: []collect.Source{collect.Always(`
+		SELECT current_database() AS datname, s.* FROM pg_statio_user_tables AS s` + largest)},
+	Columns: []collect.Column{
+		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
+		collect.Count("heap_blks_read", "heap_blocks_read", "Blocks of the table that had to be read."),
+		collect.Count("heap_blks_hit", "heap_blocks_hit", "Blocks of the table that were found in PostgreSQL's buffers."),
+		collect.Count("idx_blks_read", "idx_blocks_read", "Blocks of the table's indexes that had to be read. Absent for a table without an index."),
+		collect.Count("idx_blks_hit", "idx_blocks_hit", "Blocks of the table's indexes that were found in PostgreSQL's buffers. Absent for a table without an index."),
+		collect.Count("toast_blks_read", "toast_blocks_read", "Blocks of what the table stores out of line that had to be read. Absent where it cannot."),
+		collect.Count("toast_blks_hit", "toast_blocks_hit", "Blocks of what the table stores out of line that were found in PostgreSQL's buffers. Absent where it cannot."),
+		collect.Count("tidx_blks_read", "tidx_blocks_read", "Blocks of the index of what the table stores out of line that had to be read. Absent where it cannot."),
+		collect.Count("tidx_blks_hit", "tidx_blocks_hit", "Blocks of the index of what the table stores out of line that were found in PostgreSQL's buffers. Absent where it cannot."),
+	},
+}
+
+var indexBlocks = collect.Table{
+	Name: "statio_user_indexes", Prefix: "pg_statio_user_indexes", Help: "pg_statio_user_indexes: blocks of each index of the database that were found in memory, or not.",
+	Off: true, Limit: 10 * tableLimit,
+	Sources: []collect.Source{collect.Always(`
+		SELECT schemaname, s.relname, indexrelname, idx_blks_read, idx_blks_hit
+		FROM pg_statio_user_indexes AS s JOIN pg_class AS c ON c.oid = indexrelid
+		ORDER BY c.relpages DESC, c.oid LIMIT 5001`)},
+	Columns: []collect.Column{
+		collect.Label("schemaname"), collect.Label("relname"), collect.Label("indexrelname"),
+		collect.Count("idx_blks_read", "idx_blks_read_total", "Blocks of the index that had to be read."),
+		collect.Count("idx_blks_hit", "idx_blks_hit_total", "Blocks of the index that were found in PostgreSQL's buffers."),
+	},
+}
