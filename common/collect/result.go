@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -79,7 +80,7 @@ func (r *run) snapshot(result *Result) []*part {
 	}
 	result.Health, result.Identity, result.Usage = r.checkLocked(open), r.identity, r.usage
 	result.Up, result.Fault = result.Health.Status() != health.Down, result.Health.Fault()
-	result.Err = r.lost
+	result.Err = cmp.Or(r.lost, r.step)
 	parts := make([]*part, len(r.parts))
 	for i, p := range r.parts {
 		parts[i] = p

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -28,6 +29,7 @@ type run struct {
 	health   health.Check
 	parts    []*part // one for each enabled collector, in the catalogue's order
 	lost     error   // why the rest of the questions got no answer
+	step     error   // why a step of the health check failed, the first if several did
 	answered bool
 	usage    Usage
 
@@ -294,11 +296,13 @@ func (r *run) probed(operation Operation, answer Answer, err error, asked time.T
 		err = answer.Err()
 	}
 	outcome := health.Outcome{Asked: true, Latency: max(time.Since(asked), 1)}
-	if err != nil {
-		outcome.Fault = fault.Of(fault.Wrap(r.target.spec.Driver.Classify(err), string(operation), err))
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err != nil {
+		err = fault.Wrap(r.target.spec.Driver.Classify(err), string(operation), err)
+		outcome.Fault = fault.Of(err)
+		r.step = cmp.Or(r.step, err)
+	}
 	r.answered = true
 	switch operation {
 	case Ping:
@@ -325,10 +329,11 @@ func (r *run) lose(err error) {
 	}
 }
 
-func (r *run) lostErr() error {
+// cause gives the error behind a target that is not up.
+func (r *run) cause() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lost
+	return cmp.Or(r.lost, r.step)
 }
 
 func (r *run) hasAnswer() bool {

@@ -150,7 +150,7 @@ func (t *Target) leave(r *run) {
 func (t *Target) finish(r *run) {
 	check := r.check()
 	t.service.Record(check, time.Now())
-	t.noteTarget(check.Fault(), r.lostErr())
+	t.noteTarget(check.Fault(), r.cause())
 	if r.full && check.Status() != health.Down {
 		t.slow.start(t)
 	}

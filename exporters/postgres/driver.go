@@ -170,21 +170,23 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 	c.meter.Allow(maxBatch)
 	pipeline := c.pg.StartPipeline(ctx)
 	defer func() { _ = pipeline.Close() }() // a pipeline that failed has told so already
-	for _, question := range questions {
-		c.send(pipeline, question)
+	names := make([]string, len(questions))
+	for i, question := range questions {
+		names[i] = c.send(pipeline, question)
 	}
 	if err := pipeline.Flush(); err != nil {
 		return err
 	}
 	for i, question := range questions {
-		if err := c.receive(pipeline, question, func(answer collect.Answer, err error) { read(i, answer, err) }); err != nil {
+		if err := c.receive(pipeline, question, names[i], func(answer collect.Answer, err error) { read(i, answer, err) }); err != nil {
 			return err
 		}
 	}
 	return pipeline.Close()
 }
 
-func (c *conn) send(pipeline *pgconn.Pipeline, question collect.Question) {
+// send queues a question. It gives the name under which its statement is prepared, or "" where it is already.
+func (c *conn) send(pipeline *pgconn.Pipeline, question collect.Question) (name string) {
 	for _, statement := range question.Prelude {
 		pipeline.SendQueryParams(statement, nil, nil, nil, nil)
 	}
@@ -192,16 +194,17 @@ func (c *conn) send(pipeline *pgconn.Pipeline, question collect.Question) {
 		pipeline.SendQueryStatement(known, nil, nil, nil)
 	} else {
 		c.names++
-		name := fmt.Sprintf("q%d", c.names)
+		name = fmt.Sprintf("q%d", c.names)
 		pipeline.SendPrepare(name, question.Text, nil)
 		pipeline.SendQueryPrepared(name, nil, nil, nil)
 	}
 	pipeline.SendPipelineSync()
+	return name
 }
 
 // receive takes everything up to the question's Sync and hands its answer, or its error, to read exactly once. The
 // error it returns is one of the connection.
-func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, read func(collect.Answer, error)) error {
+func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, name string, read func(collect.Answer, error)) error {
 	var failed error
 	skip, handed := len(question.Prelude), false
 	for {
@@ -217,6 +220,7 @@ func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, rea
 			c.forgetIfStale(question, failed)
 			return nil
 		case *pgconn.StatementDescription:
+			result.Name = name // which the library leaves to us
 			c.prepared[question.Text] = result
 		case *pgconn.ResultReader:
 			if skip--; skip < 0 {
