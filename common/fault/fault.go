@@ -8,6 +8,7 @@ package fault
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 )
 
@@ -58,36 +59,38 @@ func (e *Error) Unwrap() error { return e.Err }
 // New returns an error of a kind that has no cause below it.
 func New(kind Kind, op string) error { return &Error{Kind: kind, Op: op} }
 
-// Wrap gives err a kind. An error that already has one keeps it, so that only the innermost classification counts.
+// Wrap gives err a kind. An error that already has one keeps it, so that only the innermost classification counts;
+// one for which the kind is None is judged as by Of, since an error is never a success.
 func Wrap(kind Kind, op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	var known *Error
-	if errors.As(err, &known) {
-		kind = known.Kind
+	if kind == None || errors.As(err, &known) && known.Kind != None {
+		kind = Of(err)
 	}
 	return &Error{Kind: kind, Op: op, Err: err}
 }
 
-// Of tells the kind of err: None for nil, that of the wrapped Error if there is one, Timeout for a deadline,
+// Of tells the kind of err: None for nil only, that of the wrapped Error if there is one, Timeout for a deadline,
 // Unreachable for any other network error, and Internal for what nobody classified.
 func Of(err error) Kind {
 	if err == nil {
 		return None
 	}
 	var known *Error
-	if errors.As(err, &known) {
-		return known.Kind
-	}
 	var netErr net.Error
 	switch {
+	case errors.As(err, &known) && known.Kind != None:
+		return known.Kind
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return Timeout
 	case errors.As(err, &netErr):
 		if netErr.Timeout() {
 			return Timeout
 		}
+		return Unreachable
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Unreachable
 	}
 	return Internal
