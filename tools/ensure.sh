@@ -145,7 +145,9 @@ unpack_debian() {
 }
 
 ensure_prometheus() {
-	have_tool prometheus && have_tool promtool || unpack_debian prometheus
+	if ! have_tool prometheus || ! have_tool promtool; then
+		unpack_debian prometheus
+	fi
 	if ! have_tool alertmanager || ! have_tool amtool; then
 		unpack_debian prometheus-alertmanager
 		ln -sf prometheus-alertmanager "$cache/debian/usr/bin/alertmanager"

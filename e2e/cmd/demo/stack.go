@@ -204,20 +204,23 @@ func lastLines(log string) string { return log[max(0, len(log)-4096):] }
 
 // describe tells a person where to look.
 func (s *stack) describe(ctx context.Context) {
+	path, remark := "/graph?g0.tab=0&g0.range_input=5m&g0.expr=", ""
+	if !s.prometheusHasPages(ctx) {
+		path, remark = "/api/v1/query?query=", ", without its web pages: its answers are JSON"
+	}
 	fmt.Printf(`
 Look at
   %[1]s/         the exporter
   %[1]s/metrics
   %[1]s/health
-  %[2]s   Prometheus
-Ask Prometheus
-`, s.exporterURL, s.prometheus.URL())
+Ask Prometheus (%[2]s%[3]s)
+`, s.exporterURL, s.prometheus.URL(), remark)
 	for _, query := range []string{
 		`rate(pg_stat_database_xact_commit{datname="` + loadDatabase + `"}[30s])`,
 		`pg_database_size_bytes`,
 		`service_health`,
 	} {
-		fmt.Printf("  %s\n    %s\n", query, s.link(ctx, query))
+		fmt.Printf("  %s\n    %s\n", query, s.prometheus.URL()+path+url.QueryEscape(query))
 	}
 	fmt.Printf(`Talk to PostgreSQL
   psql -h %s -p %d -U postgres %s
@@ -225,15 +228,10 @@ Ctrl-C ends all of it.
 `, s.postgres.SocketDir(), s.postgres.Port(), loadDatabase)
 }
 
-// link returns the page that shows a query's graph; where Prometheus comes without its
-// pages, as Debian's does unless it is installed, the API's answer.
-func (s *stack) link(ctx context.Context, query string) string {
-	escaped := url.QueryEscape(query)
-	graph := s.prometheus.URL() + "/graph?g0.tab=0&g0.range_input=5m&g0.expr=" + escaped
-	if status, _, err := get(ctx, graph); err == nil && status == http.StatusOK {
-		return graph
-	}
-	return s.prometheus.URL() + "/api/v1/query?query=" + escaped
+// prometheusHasPages is false for Debian's Prometheus, which finds them only when it is installed.
+func (s *stack) prometheusHasPages(ctx context.Context) bool {
+	status, _, err := get(ctx, s.prometheus.URL()+"/graph")
+	return err == nil && status == http.StatusOK
 }
 
 // close ends everything, in the order in which nobody complains.
