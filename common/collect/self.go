@@ -103,7 +103,7 @@ func (s *Self) batch(t *Target, r *Result, parts []*part, sums totals) *metric.B
 	for _, alias := range s.aliases {
 		out.AppendAs(alias.family, alias.as, out)
 	}
-	s.health.Append(out, t.service)
+	s.health.Append(out, t.service, r.Health)
 	return out
 }
 

@@ -44,24 +44,21 @@ func (f *Families) All() []*metric.Family {
 	return append(all, f.driverType, f.duration)
 }
 
-// Append writes the state of a service. Before its first check there is nothing to say.
-func (f *Families) Append(out *metric.Batch, s *Service) {
-	report := s.Report()
-	if report.At.IsZero() {
-		return
-	}
-	out.Add(f.health, report.Status.Value(), s.name)
+// Append writes the state of a service as a check found it, which may be newer than what Record was told: a caller
+// whose time is up is handed what holds for that moment.
+func (f *Families) Append(out *metric.Batch, s *Service, check Check) {
+	out.Add(f.health, check.Status().Value(), s.name)
 	if s.driverType > 0 {
 		out.Add(f.driverType, float64(s.driverType), s.name, s.database)
 	}
-	for _, step := range report.Check.steps() {
+	for _, step := range check.steps() {
 		if step.Asked {
 			out.Add(f.success[step.metric], truth(step.OK()), s.name, s.database)
 		}
 		if step.OK() {
 			out.Add(f.latency[step.metric], step.Latency.Seconds(), s.name, s.database)
 		}
-		if value := s.recorders[step.operation].Value(); value.Sum > 0 {
+		if value := s.recorders[step.operation].Value(); value.Count() > 0 {
 			out.AddHistogram(f.duration, value, s.name, s.database, step.operation)
 		}
 	}
