@@ -12,12 +12,14 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Limits on what one sample may carry.
-const (
-	// MaxLabelBytes is the length above which a label value is cut.
-	MaxLabelBytes = 1024
-	pairChunk     = 96
-)
+// MaxLabelBytes is the length above which a label value is cut.
+const MaxLabelBytes = 1024
+
+// pairChunk is how many labels are made at once.
+const pairChunk = 96
+
+// seed makes equal sets of labels of all batches have equal hashes, which no peer can foresee.
+var seed = maphash.MakeSeed()
 
 // Set is a set of labels shared by the samples of a row.
 type Set struct {
@@ -29,7 +31,8 @@ type Set struct {
 // Batch takes the samples of one run of one collector. It is not safe for concurrent use.
 //
 // A sample that repeats the labels of an earlier one of its family is dropped and counted, and so is every sample
-// above the limit; label values that are not UTF-8 are repaired and counted.
+// above the limit; label values that are not UTF-8 are repaired and counted. A value that is NaN or infinite is no
+// sample.
 type Batch struct {
 	Duplicates int // samples dropped because an equal one was there
 	Limited    int // samples dropped because the limit was reached
@@ -38,7 +41,6 @@ type Batch struct {
 	constant []Label
 	limit    int
 	count    int
-	seed     maphash.Seed
 	order    []*column
 	columns  map[*Family]*column
 	last     *column
@@ -59,7 +61,7 @@ type column struct {
 
 // NewBatch returns a batch that takes at most limit samples (0: no limit) and puts the constant labels on each.
 func NewBatch(limit int, constant ...Label) *Batch {
-	return &Batch{constant: constant, limit: limit, seed: maphash.MakeSeed(), columns: make(map[*Family]*column)}
+	return &Batch{constant: constant, limit: limit, columns: make(map[*Family]*column)}
 }
 
 // Len tells how many samples the batch holds.
@@ -91,12 +93,14 @@ func (b *Batch) newSet(names, values []string) *Set {
 		set.pairs = append(set.pairs, b.pair(name, b.repair(values[i])))
 	}
 	for _, label := range b.constant {
-		set.pairs = append(set.pairs, b.pair(label.Name, label.Value))
+		if !slices.Contains(names, label.Name) { // a family's own label counts, as two of a name break the page
+			set.pairs = append(set.pairs, b.pair(label.Name, b.repair(label.Value)))
+		}
 	}
 	slices.SortFunc(set.pairs, func(x, y *dto.LabelPair) int { return cmp.Compare(*x.Name, *y.Name) })
 	for _, pair := range set.pairs {
-		set.hash = (set.hash ^ maphash.String(b.seed, *pair.Name)) * 0x9e3779b97f4a7c15
-		set.hash = (set.hash ^ maphash.String(b.seed, *pair.Value)) * 0x9e3779b97f4a7c15
+		set.hash = (set.hash ^ maphash.String(seed, *pair.Name)) * 0x9e3779b97f4a7c15
+		set.hash = (set.hash ^ maphash.String(seed, *pair.Value)) * 0x9e3779b97f4a7c15
 	}
 	return set
 }
@@ -119,20 +123,25 @@ func (b *Batch) repair(value string) string {
 		return value
 	}
 	b.Repaired++
+	value = strings.ToValidUTF8(value[:min(len(value), MaxLabelBytes+utf8.UTFMax)], "\uFFFD")
 	if len(value) > MaxLabelBytes {
-		value = value[:MaxLabelBytes]
+		end := MaxLabelBytes
+		for !utf8.RuneStart(value[end]) {
+			end--
+		}
+		value = value[:end]
 	}
-	return strings.ToValidUTF8(value, "\uFFFD")
+	return strings.Clone(value)
 }
 
 // AddSet appends a sample with a shared set of labels. Created is when the counter began, in Unix seconds, or 0.
 func (b *Batch) AddSet(f *Family, value, created float64, set *Set) {
 	c := b.column(f)
-	if !b.admit(c, set) {
+	if math.IsNaN(value) || math.IsInf(value, 0) || !b.admit(c, set) {
 		return
 	}
 	c.values = append(c.values, value)
-	if created > 0 && !math.IsInf(created, 0) {
+	if created > 0 && created < maxCreated {
 		for len(c.created) < len(c.values)-1 {
 			c.created = append(c.created, 0)
 		}
@@ -140,8 +149,15 @@ func (b *Batch) AddSet(f *Family, value, created float64, set *Set) {
 	}
 }
 
-// AddHistogram appends a histogram sample with its label values in the family's order.
+// maxCreated is a time in Unix seconds (in the year 2242) that is nobody's and that nanoseconds can hold.
+const maxCreated = 1 << 33
+
+// AddHistogram appends a histogram sample with its label values in the family's order. It panics where bounds and
+// counts do not fit together.
 func (b *Batch) AddHistogram(f *Family, h *HistogramValue, labels ...string) {
+	if len(h.Counts) != len(h.Bounds)+1 {
+		panic(fmt.Sprintf("metric: %d counts for %d bounds of %s", len(h.Counts), len(h.Bounds), f.Name))
+	}
 	c := b.column(f)
 	if b.admit(c, b.Set(f.Labels, labels...)) {
 		c.hists = append(c.hists, h)
@@ -192,7 +208,11 @@ func (c *column) duplicate(set *Set) bool {
 		c.seen[set.hash] = int32(len(c.sets))
 		return false
 	}
-	return slices.EqualFunc(c.sets[at].pairs, set.pairs, func(x, y *dto.LabelPair) bool {
+	return c.sets[at].equal(set)
+}
+
+func (s *Set) equal(other *Set) bool {
+	return s == other || slices.EqualFunc(s.pairs, other.pairs, func(x, y *dto.LabelPair) bool {
 		return *x.Name == *y.Name && *x.Value == *y.Value
 	})
 }

@@ -13,6 +13,15 @@ type HistogramValue struct {
 	Sum    float64
 }
 
+// Count gives the number of observations.
+func (h *HistogramValue) Count() uint64 {
+	var total uint64
+	for _, count := range h.Counts {
+		total += count
+	}
+	return total
+}
+
 // Recorder counts observations over the life of a process. It is safe for concurrent use.
 type Recorder struct {
 	mu    sync.Mutex

@@ -14,6 +14,8 @@ import (
 )
 
 // Page is what one response holds: batches merged by family, sorted by name.
+//
+// Where two batches hold a sample with the same name and labels, the first one goes out.
 type Page struct {
 	entries []entry
 	sorted  bool
@@ -39,7 +41,9 @@ func (p *Page) Add(b *Batch) {
 // AddFamilies puts families on the page that come from elsewhere, such as client_golang's process metrics.
 func (p *Page) AddFamilies(families []*dto.MetricFamily) {
 	for _, family := range families {
-		p.entries = append(p.entries, entry{name: family.GetName(), made: family})
+		if len(family.Metric) > 0 {
+			p.entries = append(p.entries, entry{name: family.GetName(), made: family})
+		}
 	}
 	p.sorted = false
 }
@@ -51,9 +55,6 @@ func (p *Page) Encode(w io.Writer, format expfmt.Format) error {
 	var build builder
 	for _, run := range p.runs() {
 		family := build.family(run)
-		if family == nil {
-			continue
-		}
 		if format.FormatType() == expfmt.TypeOpenMetrics {
 			dropCreated(family)
 		}
@@ -83,9 +84,7 @@ func (p *Page) Families() []*dto.MetricFamily {
 	var families []*dto.MetricFamily
 	for _, run := range p.runs() {
 		var build builder // each family keeps its own memory
-		if family := build.family(run); family != nil {
-			families = append(families, family)
-		}
+		families = append(families, build.family(run))
 	}
 	return families
 }
@@ -116,6 +115,7 @@ type builder struct {
 	gauges   []dto.Gauge
 	counters []dto.Counter
 	untyped  []dto.Untyped
+	seen     map[uint64]*Set // only where a family comes from several batches
 }
 
 // family merges the parts of one family. Parts of another type than the first are left out: a page with two types
@@ -134,24 +134,40 @@ func (b *builder) family(parts []entry) *dto.MetricFamily {
 	first := parts[0].column.family
 	b.out.Name, b.out.Help, b.out.Type = &first.Name, &first.Help, first.Type.proto()
 	b.out.Metric = b.pointers[:0]
+	clear(b.seen)
 	for _, part := range parts {
 		if part.column != nil && part.column.family.Type == first.Type {
-			b.append(part.column)
+			b.append(part.column, len(parts) > 1)
 		}
 	}
 	return &b.out
 }
 
+// repeated tells whether an equal set of labels was seen in the family before.
+func (b *builder) repeated(set *Set) bool {
+	if b.seen == nil {
+		b.seen = map[uint64]*Set{}
+	}
+	before, found := b.seen[set.hash]
+	if !found {
+		b.seen[set.hash] = set
+	}
+	return found && before.equal(set)
+}
+
 func (b *builder) reset(n int) {
 	if cap(b.metrics) < n {
-		size := max(n, 64)
+		size := max(n, 2*cap(b.metrics))
 		b.metrics, b.pointers = make([]dto.Metric, size), make([]*dto.Metric, size)
 		b.gauges, b.counters, b.untyped = nil, nil, nil
 	}
 }
 
-func (b *builder) append(c *column) {
+func (b *builder) append(c *column, shared bool) {
 	for i, set := range c.sets {
+		if shared && b.repeated(set) {
+			continue
+		}
 		at := len(b.out.Metric)
 		m := &b.metrics[at]
 		m.Reset()
@@ -198,13 +214,13 @@ func (t Type) proto() *dto.MetricType {
 
 func (h *HistogramValue) proto() *dto.Histogram {
 	out := &dto.Histogram{SampleSum: &h.Sum}
-	var total uint64
+	var below uint64
 	for i, bound := range h.Bounds {
-		total += h.Counts[i]
-		cumulative := total
+		below += h.Counts[i]
+		cumulative := below
 		out.Bucket = append(out.Bucket, &dto.Bucket{UpperBound: &bound, CumulativeCount: &cumulative})
 	}
-	total += h.Counts[len(h.Bounds)]
+	total := h.Count()
 	out.SampleCount = &total
 	return out
 }
