@@ -5,7 +5,8 @@
 #
 #   postgres       PostgreSQL 13 to 18: what is under /usr/lib/postgresql, the others into .cache/postgres/<major>
 #   postgres-demo  one PostgreSQL server, whichever it is
-#   prometheus     prometheus, promtool, alertmanager, amtool: what is on PATH, the others into .cache/debian
+#   prometheus     prometheus, promtool, alertmanager, amtool: what is on PATH; Prometheus from Debian where we are
+#                  root, for its web pages; the others into .cache/debian
 #
 # It says what it installs before it does, and prints one line when nothing is missing.
 set -euo pipefail
@@ -45,18 +46,18 @@ need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root: run this script as root,
 
 debian_postgres() { compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null; }
 
-# install_debian_postgres leaves no trace of a service: the package is wanted for its binaries only.
-install_debian_postgres() {
-	need_root "installing the Debian package postgresql"
-	say "installing Debian package postgresql (no cluster is created, no service is started or enabled)"
+# install_debian PACKAGE leaves no trace of its service: the package is wanted for its files only.
+install_debian() {
+	need_root "installing the Debian package $1"
+	say "installing Debian package $1 (its service is neither started nor enabled)"
 	local was_enabled=no
-	[ -e /etc/systemd/system/multi-user.target.wants/postgresql.service ] && was_enabled=yes
+	[ -e "/etc/systemd/system/multi-user.target.wants/$1.service" ] && was_enabled=yes
 	deny_services
-	apt install --no-install-recommends -y postgresql || die "apt-get could not install postgresql"
+	apt install --no-install-recommends -y "$1" || die "apt-get could not install $1"
 	allow_services
 	if [ $was_enabled = no ]; then
-		deb-systemd-helper disable postgresql.service >/dev/null 2>&1 || true
-		update-rc.d postgresql disable >/dev/null 2>&1 || true
+		deb-systemd-helper disable "$1.service" >/dev/null 2>&1 || true
+		update-rc.d "$1" disable >/dev/null 2>&1 || true
 	fi
 }
 
@@ -116,7 +117,7 @@ npm_postgres() {
 }
 
 ensure_postgres() {
-	debian_postgres || install_debian_postgres
+	debian_postgres || install_debian postgresql
 	local version major
 	for version in $npm_versions; do
 		major=${version%%.*}
@@ -128,7 +129,7 @@ ensure_postgres() {
 }
 
 ensure_postgres_demo() {
-	debian_postgres || compgen -G "$cache/postgres/*/bin/postgres" >/dev/null || install_debian_postgres
+	debian_postgres || compgen -G "$cache/postgres/*/bin/postgres" >/dev/null || install_debian postgresql
 	here+=("a PostgreSQL server")
 }
 
@@ -146,7 +147,8 @@ unpack_debian() {
 
 ensure_prometheus() {
 	if ! have_tool prometheus || ! have_tool promtool; then
-		unpack_debian prometheus
+		# Debian's Prometheus finds its web pages only where the package puts them; without root it serves its API.
+		if [ "$(id -u)" = 0 ]; then install_debian prometheus; else unpack_debian prometheus; fi
 	fi
 	if ! have_tool alertmanager || ! have_tool amtool; then
 		unpack_debian prometheus-alertmanager
