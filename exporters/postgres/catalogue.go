@@ -14,13 +14,13 @@ func catalogue(server string) (collect.Catalogue, error) {
 		Collector() (*collect.Collector, error)
 	}{
 		// catalogue_server.go
-		static(server), postmaster, settings{}, roles,
+		static(server), postmaster, settings{}, roles, bufferCache,
 		// catalogue_activity.go
 		activity, processIdle{}, longTransactions, locks, autovacuumWorkers, vacuumProgress,
 		// catalogue_database.go
 		databases, wraparound, databaseStats, databaseConflicts(server),
 		// catalogue_wal.go
-		walFiles, walStats, archiver, backgroundWriter, checkpointer,
+		walFiles, walLocation, walStats, archiver, backgroundWriter, checkpointer,
 		// catalogue_replication.go
 		replication, replicas, slots, walReceiver,
 		// catalogue_tables.go

@@ -35,3 +35,16 @@ var roles = collect.Table{
 		collect.Value("rolconnlimit", "connection_limit", "Connections the role may have open at once; -1 means no limit."),
 	},
 }
+
+var bufferCache = collect.Table{
+	Name: "buffercache_summary", Prefix: "pg_buffercache_summary", Help: "pg_buffercache_summary(): what the shared buffers are used for. Since PostgreSQL 16.",
+	Off: true, Class: collect.Dear, Needs: collect.Needs{Feature: "pg_buffercache"},
+	Sources: []collect.Source{collect.Since(160000, `SELECT * FROM {pg_buffercache}.pg_buffercache_summary()`)},
+	Columns: []collect.Column{
+		collect.Value("buffers_used", "buffers_used", "Shared buffers that hold a block."),
+		collect.Value("buffers_unused", "buffers_unused", "Shared buffers that hold nothing."),
+		collect.Value("buffers_dirty", "buffers_dirty", "Shared buffers that hold a block which must be written to disk."),
+		collect.Value("buffers_pinned", "buffers_pinned", "Shared buffers that somebody works with at this instant."),
+		collect.Value("usagecount_avg", "usagecount_avg", "Mean usage count of the shared buffers that hold a block, from 0 to 5. Absent while none does."),
+	},
+}

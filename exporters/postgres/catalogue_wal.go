@@ -14,6 +14,17 @@ var walFiles = collect.Table{
 	},
 }
 
+// walLocation is off by default like the collector it is named after, which knows no PostgreSQL newer than 9.6.
+var walLocation = collect.Table{
+	Name: "xlog_location", Prefix: "pg_xlog_location", Help: "pg_current_wal_lsn(): how far the write-ahead log has come.",
+	Off: true,
+	Sources: []collect.Source{collect.Always(`
+		SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0') % 4503599627370496 AS bytes`)},
+	Columns: []collect.Column{
+		collect.Value("bytes", "bytes", "Position in the log up to which this server has written it, or on a replica replayed it, in bytes modulo 2^52."),
+	},
+}
+
 var walStats = collect.Table{
 	Name: "stat_wal", Prefix: "pg_stat_wal", Help: "pg_stat_wal: what has been written to the write-ahead log.",
 	Created: "reset",

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestCatalogue scrapes a primary and a replica of each major with everything turned on, as a role that may only
+// monitor.
+func TestCatalogue(t *testing.T) {
+	for _, major := range servers.Majors() {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, major)
+			primary, replica := scrape(t, monitorDSN(w.primary, "shop")), scrape(t, monitorDSN(w.replica, "shop"))
+			primary.succeeded(t, lacking(major, "stat_wal_receiver", "replica"))
+			replica.succeeded(t, lacking(major))
+			t.Run("peer", func(t *testing.T) { comparePeer(t, w, primary, replica) })
+			t.Run("golden", func(t *testing.T) { compareGolden(t, major, primary, replica) })
+			t.Run("values", func(t *testing.T) { checkValues(t, w) })
+			t.Run("settings", func(t *testing.T) { checkSettings(t, w.primary, primary) })
+			t.Run("oldExtension", func(t *testing.T) { checkOldExtension(t, w.primary) })
+			t.Run("anybody", func(t *testing.T) { checkAnybody(t, w) })
+		})
+	}
+}
+
+// lacking says what a major has no view for, and what else is expected to be missing.
+func lacking(major int, more ...string) map[string]string {
+	missing := map[string]string{}
+	if major < 14 {
+		missing["stat_wal"] = "version"
+	}
+	if major < 16 {
+		missing["buffercache_summary"] = "version"
+	}
+	if major < 17 {
+		missing["stat_checkpointer"] = "version"
+	}
+	for i := 0; i < len(more); i += 2 {
+		missing[more[i]] = more[i+1]
+	}
+	return missing
+}
+
+// established is one family of the recorded list: what users' dashboards and alerts rely on.
+type established struct {
+	name, kind, labels, where string
+	from, below               int
+}
+
+func establishedFamilies(t *testing.T) []established {
+	t.Helper()
+	text, err := os.ReadFile("testdata/peer_families.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []established
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(fields) != 6 {
+			t.Fatalf("%q has %d fields", line, len(fields))
+		}
+		e := established{name: fields[0], kind: fields[1], labels: fields[2], where: fields[3]}
+		_, _ = fmt.Sscan(fields[4], &e.from)
+		_, _ = fmt.Sscan(fields[5], &e.below)
+		all = append(all, e)
+	}
+	return all
+}
+
+// comparePeer looks for each established family, with the same type and labels, or for the reason why it differs.
+func comparePeer(t *testing.T, w *world, primary, replica page) {
+	differences, err := os.ReadFile("testdata/differences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := strings.Fields(strings.ReplaceAll(ask(t, w.primary, "shop", `SELECT string_agg(name, ' ') FROM pg_settings`), ".", "_"))
+	for _, e := range establishedFamilies(t) {
+		if e.from > w.primary.Major() || e.below > 0 && e.below <= w.primary.Major() {
+			continue
+		}
+		setting, isSetting := strings.CutPrefix(e.name, "pg_settings_")
+		dispensable := strings.Contains(string(differences), "`"+e.name+"`") ||
+			isSetting && !slices.ContainsFunc(settings, func(s string) bool { return strings.HasPrefix(setting, s) })
+		if e.where != "replica" {
+			e.compare(t, "primary", primary, dispensable)
+		}
+		if e.where != "primary" {
+			e.compare(t, "replica", replica, dispensable)
+		}
+	}
+}
+
+func (e established) compare(t *testing.T, where string, p page, dispensable bool) {
+	t.Helper()
+	family := p.family(e.name)
+	if family == nil {
+		if !dispensable {
+			t.Errorf("%s is missing on the %s", e.name, where)
+		}
+		return
+	}
+	if kind, labels := typeName(family), labelNames(family); kind != e.kind || labels != e.labels {
+		t.Errorf("%s is a %s with the labels %s on the %s, not a %s with %s", e.name, kind, labels, where, e.kind, e.labels)
+	}
+}
+
+// sometimes are families that need an accident, or come and go with the moment.
+var sometimes = []string{
+	"pg_database_checksum_last_failure_timestamp_seconds", "pg_stat_activity_autovacuum_timestamp_seconds",
+	"pg_stat_replication_write_lag_seconds", "pg_stat_replication_flush_lag_seconds", "pg_stat_replication_replay_lag_seconds",
+	"pg_stat_replication_backend_xmin_age_transactions", // with a slot, it is the slot that keeps rows
+}
+
+// compareGolden holds what a major gives against what was recorded, settings aside: they differ between builds.
+func compareGolden(t *testing.T, major int, pages ...page) {
+	skip := slices.Clone(sometimes)
+	for _, f := range collect.NewSelf("pg", exporter().Aliases).Families() { // not of this catalogue
+		skip = append(skip, f.Name)
+	}
+	lines := map[string]string{}
+	for _, p := range pages {
+		for _, f := range p.families {
+			name := f.GetName()
+			if strings.HasPrefix(name, "pg_settings_") && name != "pg_settings_pending_restart" || slices.Contains(skip, name) {
+				continue
+			}
+			lines[name] = fmt.Sprintf("# HELP %s %s\n# TYPE %s %s\n", name, f.GetHelp(), name, typeName(f))
+		}
+	}
+	var got bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(lines)) {
+		got.WriteString(lines[name])
+	}
+	path := fmt.Sprintf("testdata/golden_%d.txt", major)
+	if *update {
+		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := lineDiff(string(want), got.String()); diff != "" {
+		t.Errorf("%s differs (-update writes it anew):\n%s", path, diff)
+	}
+}
+
+// lineDiff tells which lines are in one text only.
+func lineDiff(want, got string) string {
+	var diff strings.Builder
+	wants, gots := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for _, line := range wants {
+		if !slices.Contains(gots, line) {
+			diff.WriteString("- " + line + "\n")
+		}
+	}
+	for _, line := range gots {
+		if !slices.Contains(wants, line) {
+			diff.WriteString("+ " + line + "\n")
+		}
+	}
+	return diff.String()
+}
