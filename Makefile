@@ -19,7 +19,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-check test unit standalone lint vulncheck docs check-docs rules check-metrics bench clean servers FORCE
+.PHONY: help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ demo-check: build ## The demo without a person: stop and start the database, and
 	tools/ensure.sh postgres-demo prometheus
 	cd e2e && $(GO) run ./cmd/demo --check --exporter $(CURDIR)/bin/postgres-exporter --rules '$(CURDIR)/alerts/*.yml'
 
-test: servers build lint standalone check-docs rules check-metrics unit vulncheck ## Install what is missing and run all tests
+test: servers build lint standalone check-docs rules unit vulncheck ## Install what is missing and run all tests
 
 servers: ## Install the servers that the tests run against
 	tools/ensure.sh
@@ -63,9 +63,6 @@ check-docs: docs ## Fail when the derived documentation is not what is committed
 rules: servers ## Check the alert rules and run their unit tests with promtool
 	promtool check rules alerts/*.yml
 	promtool test rules alerts/tests/*.yml
-
-check-metrics: servers build ## promtool's lint on a live scrape, less the established names that are kept
-	cd e2e && $(GO) run ./cmd/checkmetrics --exporter $(CURDIR)/bin/postgres-exporter
 
 bench: ## Measure the cost of a scrape beside client_golang's registry
 	cd common && $(GO) test -run '^$$' -bench . -benchmem ./collect/

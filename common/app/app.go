@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -104,6 +105,9 @@ func (e Exporter) Run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		return p.fail(2, fmt.Errorf("%w; see %s --help", err, e.Name))
+	}
+	if *p.timeout <= 0 {
+		return p.fail(2, errors.New("--collection-timeout must be longer than nothing, such as 10s"))
 	}
 	p.logConfig.Writer = stderr
 	p.log = promslog.New(p.logConfig)

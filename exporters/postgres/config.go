@@ -183,7 +183,7 @@ func (s source) settings() (*pgconn.Config, error) {
 // parseProblem names what is wrong without quoting what may be secret.
 func parseProblem(err error) string {
 	text := err.Error()
-	for _, known := range []string{"invalid port", "sslmode is invalid", "invalid keyword/value", "invalid dsn", "unable to read CA file", "unable to add CA to cert pool",
+	for _, known := range []string{"invalid port", "sslmode is invalid", "unable to read CA file", "unable to add CA to cert pool",
 		"unable to read sslcert", "unable to read sslkey", "sslrootcert", "failed to read service", "invalid connect_timeout", "target_session_attrs"} {
 		if strings.Contains(text, known) {
 			return known
@@ -234,7 +234,7 @@ func (l loader) target(s source, i int) (app.Target, error) {
 	if l.labelled {
 		spec.Labels = []metric.Label{{Name: "target", Value: spec.Name}}
 	}
-	return app.Target{Spec: spec, Key: s.key()}, err
+	return app.Target{Spec: spec, Key: fmt.Sprint(l.labelled, s.key())}, err
 }
 
 // spec describes a target by its parsed settings.

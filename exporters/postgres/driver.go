@@ -66,7 +66,13 @@ func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
 		return nil, err
 	}
 	c.meter.Allow(maxBatch)
-	err = c.Do(ctx, []collect.Question{{Text: identity}}, func(_ int, answer collect.Answer, err error) {
+	hello := collect.Question{Text: identity}
+	if c.pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
+		// Such a server does not know what its bytes mean, and refuses to send what is no UTF-8 to a client that
+		// asks for it. It is repaired here instead.
+		hello.Prelude = []string{"SET client_encoding TO 'SQL_ASCII'"}
+	}
+	err = c.Do(ctx, []collect.Question{hello}, func(_ int, answer collect.Answer, err error) {
 		for err == nil && answer.Next() { // the connection takes note itself
 		}
 	})
