@@ -37,7 +37,7 @@ func (settings) Collector() (*collect.Collector, error) {
 type settingsReader struct {
 	pending *metric.Family
 	mu      sync.Mutex
-	known   map[string]*metric.Family // by the name of the setting and its unit
+	known   map[string]*metric.Family // by setting and unit, and by name
 }
 
 func (r *settingsReader) read(_ int, answer collect.Answer, out *metric.Batch) error {
@@ -55,18 +55,32 @@ func (r *settingsReader) read(_ int, answer collect.Answer, out *metric.Batch) e
 	return answer.Err()
 }
 
+// family gives the same family to settings whose names differ only in what a metric's name cannot have, so that one
+// of them is dropped as a duplicate rather than spoil the page.
 func (r *settingsReader) family(setting, unit string) *metric.Family {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	family := r.known[setting+" "+unit]
-	if family == nil {
-		family = &metric.Family{Name: "pg_settings_" + strings.NewReplacer(".", "_", "-", "_").Replace(setting), Help: "Server setting " + setting + "."}
-		if unit != "" {
-			family.Name, family.Help = family.Name+"_"+unit, "Server setting "+setting+", in "+unit+"."
-		}
-		r.known[setting+" "+unit] = family
+	key := setting + " " + unit
+	family := r.known[key]
+	if family != nil {
+		return family
 	}
+	family = &metric.Family{Name: "pg_settings_" + strings.Map(nameRune, setting), Help: "Server setting " + setting + "."}
+	if unit != "" {
+		family.Name, family.Help = family.Name+"_"+unit, "Server setting "+setting+", in "+unit+"."
+	}
+	if same := r.known[family.Name]; same != nil {
+		family = same
+	}
+	r.known[key], r.known[family.Name] = family, family
 	return family
+}
+
+func nameRune(r rune) rune {
+	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+		return r
+	}
+	return '_'
 }
 
 // settingValue gives a setting in its base unit. Texts, and units nobody has heard of, are no metric.
