@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -99,7 +100,7 @@ func decode(t *testing.T, p page) map[string]*dto.MetricFamily {
 	decoder, families := expfmt.NewDecoder(strings.NewReader(p.body), expfmt.ResponseFormat(p.header)), map[string]*dto.MetricFamily{}
 	for {
 		family := &dto.MetricFamily{}
-		if err := decoder.Decode(family); err == io.EOF {
+		if err := decoder.Decode(family); errors.Is(err, io.EOF) {
 			return families
 		} else if err != nil {
 			t.Fatal(err)

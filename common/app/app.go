@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -140,7 +141,7 @@ func (p *program) flags() (*kingpin.Application, error) {
 	}
 	p.catalogue, p.collectors = catalogue, map[string]*bool{}
 	for _, c := range catalogue {
-		p.collectors[c.Name] = app.Flag("collector."+c.Name, c.Help+" (default: "+word(!c.Off)+")").Default(fmt.Sprint(!c.Off)).Bool()
+		p.collectors[c.Name] = app.Flag("collector."+c.Name, c.Help+" (default: "+word(!c.Off)+")").Default(strconv.FormatBool(!c.Off)).Bool()
 	}
 	p.logConfig = &promslog.Config{}
 	logflag.AddFlags(app, p.logConfig)

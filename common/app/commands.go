@@ -69,8 +69,13 @@ func (p *program) checkConfig() int {
 }
 
 func (p *program) healthcheck() int {
-	client := http.Client{Timeout: 5 * time.Second}
-	answer, err := client.Get(*p.healthURL)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, *p.healthURL, nil)
+	if err != nil {
+		return p.fail(2, err)
+	}
+	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return p.fail(1, err)
 	}

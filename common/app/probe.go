@@ -44,9 +44,9 @@ func CheckPatterns(patterns []string) error {
 // GuardAddress is a net.Dialer's Control for targets that a caller chose: it refuses the addresses at which clouds
 // keep their credentials, after the name was resolved, so that no DNS answer leads there.
 func GuardAddress(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return nil // a unix socket
+	to, _ := netip.ParseAddrPort(address) // what does not parse is a unix socket
+	if !to.IsValid() {
+		return nil
 	}
 	ip := to.Addr().Unmap()
 	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || ip == netip.MustParseAddr("fd00:ec2::254") {

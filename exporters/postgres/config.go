@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,8 +78,8 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 	}
 	l := loader{enabled: enabled, timeout: timeout, labelled: len(sources) > 1}
 	setup := &app.Setup{}
-	for i, s := range sources {
-		target, err := l.target(s, i)
+	for _, s := range sources {
+		target, err := l.target(s)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +217,7 @@ type loader struct {
 }
 
 // target checks a source and makes a target of it.
-func (l loader) target(s source, i int) (app.Target, error) {
+func (l loader) target(s source) (app.Target, error) {
 	parsed, err := s.settings()
 	if err != nil {
 		if s.Service != "" {
@@ -254,7 +255,7 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 
 // address is the server as people write it, as in the server label of established metrics.
 func address(parsed *pgconn.Config) string {
-	return net.JoinHostPort(parsed.Host, fmt.Sprint(parsed.Port))
+	return net.JoinHostPort(parsed.Host, strconv.Itoa(int(parsed.Port)))
 }
 
 // prober gives the function behind /probe, or nil where no module lists a target.
@@ -318,13 +319,12 @@ func parseProbeTarget(target string) (host, port, database string, err error) {
 	if database == "" {
 		database = "postgres"
 	}
-	number, err := net.LookupPort("tcp", port)
+	number, err := strconv.ParseUint(port, 10, 16)
 	isAddress := net.ParseIP(strings.Trim(host, "[]")) != nil
 	if err != nil || number == 0 || !plainName.MatchString(database) || !isAddress && !plainName.MatchString(host) {
 		return "", "", "", refused
 	}
-	return strings.Trim(host, "[]"), fmt.Sprint(number), database, nil
+	return strings.Trim(host, "[]"), strconv.FormatUint(number, 10), database, nil
 }
 
 var _ app.Backend = (*backend)(nil)
-

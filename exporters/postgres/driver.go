@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -33,8 +34,8 @@ const (
 
 // driver opens connections to one database.
 type driver struct {
-	settings  func() (*pgconn.Config, error) // reads secrets anew
-	statement time.Duration                  // longest time of one question
+	settings  func() (*pgconn.Config, error)                         // reads secrets anew
+	statement time.Duration                                          // longest time of one question
 	guard     func(network, address string, c syscall.RawConn) error // on the addresses that names resolve to
 }
 
@@ -60,7 +61,9 @@ func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
 	c := &conn{prepared: map[string]*pgconn.StatementDescription{}, dialer: net.Dialer{Control: d.guard}}
 	d.prepare(ctx, config)
 	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) { return c.dial(ctx, dial, network, address) }
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return c.dial(ctx, dial, network, address)
+	}
 	if c.pg, err = pgconn.ConnectConfig(ctx, config); err != nil {
 		c.abandon()
 		return nil, err
@@ -72,10 +75,15 @@ func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
 		// asks for it. It is repaired here instead.
 		hello.Prelude = []string{"SET client_encoding TO 'SQL_ASCII'"}
 	}
+	var refused error
 	err = c.Do(ctx, []collect.Question{hello}, func(_ int, answer collect.Answer, err error) {
-		for err == nil && answer.Next() { // the connection takes note itself
+		if refused = err; err == nil {
+			refused = collect.Drain(answer) // the connection takes note itself
 		}
 	})
+	if err == nil {
+		err = refused
+	}
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -218,9 +226,7 @@ func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, nam
 		switch result := result.(type) {
 		case *pgconn.PipelineSync:
 			if !handed {
-				if failed == nil {
-					failed = fault.New(fault.Malformed, "no answer to the question")
-				}
+				failed = cmp.Or(failed, fault.New(fault.Malformed, "no answer to the question"))
 				read(nil, failed)
 			}
 			c.forgetIfStale(question, failed)
@@ -231,21 +237,24 @@ func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, nam
 		case *pgconn.ResultReader:
 			if skip--; skip < 0 {
 				handed = true
-				rows := &answer{conn: c, result: result, identity: question.Text == identity}
-				read(rows, nil)
-				failed = rows.close()
-			} else if _, err = result.Close(); err != nil && failed == nil {
-				failed = err
+				failed = c.hand(result, question, read)
+			} else if _, err = result.Close(); err != nil {
+				failed = cmp.Or(failed, err)
 			}
 		default:
 			if !ownFailure(err) {
 				return connectionError(err, failed)
 			}
-			if failed == nil {
-				failed = err
-			}
+			failed = cmp.Or(failed, err)
 		}
 	}
+}
+
+// hand gives an answer to its reader, takes what the reader left, and tells how the answer ended.
+func (c *conn) hand(result *pgconn.ResultReader, question collect.Question, read func(collect.Answer, error)) error {
+	rows := &answer{conn: c, result: result, identity: question.Text == identity}
+	read(rows, nil)
+	return rows.close()
 }
 
 // ownFailure tells whether an error is that of one question and leaves the connection as it is.
@@ -397,7 +406,9 @@ func broken(err error) bool {
 }
 
 // refusedTLS knows the one error of the library that has no type: the server has no TLS and sslmode demands it.
-func refusedTLS(err error) bool { return strings.Contains(err.Error(), "server refused TLS connection") }
+func refusedTLS(err error) bool {
+	return strings.Contains(err.Error(), "server refused TLS connection")
+}
 
 // sqlStates maps conditions, and where a whole class means the same, their first two characters.
 var sqlStates = map[string]fault.Kind{
