@@ -114,7 +114,7 @@ func gridTarget(tb testing.TB) *Target {
 // scrapeUnshared scrapes anew, as if the results before were too old to be shared.
 func scrapeUnshared(t *Target) *Result {
 	t.mu.Lock()
-	t.last = nil
+	t.scraped = nil
 	t.mu.Unlock()
 	return t.Scrape(context.Background())
 }

@@ -42,6 +42,15 @@ type Answer interface {
 	Err() error
 }
 
+// Drain reads an answer to its end for the sake of whether it can be read.
+func Drain(answer Answer) error {
+	more := true
+	for more {
+		more = answer.Next()
+	}
+	return answer.Err()
+}
+
 // Identity is what a connection knows of its server without asking again.
 type Identity struct {
 	Product  string            // "PostgreSQL"
@@ -90,7 +99,7 @@ type Collector struct {
 	Ask func(Identity) []Question
 	// Read takes the answer to question i. It is called in order and never at the same time as itself.
 	Read func(i int, answer Answer, out *metric.Batch) error
-	// Run holds a dialogue. It must end when the context does.
+	// Run holds a dialogue, alone on the connection, after the batch of the others. It must end when the context does.
 	Run func(ctx context.Context, conn Conn, out *metric.Batch) error
 }
 
@@ -106,18 +115,17 @@ func (c *Collector) limit() int {
 
 // declares tells whether a family may be published by the collector.
 func (c *Collector) declares(f *metric.Family) bool {
-	return slices.ContainsFunc(c.Families, func(own *metric.Family) bool {
-		if prefix, open := strings.CutSuffix(own.Name, "*"); open {
-			return strings.HasPrefix(f.Name, prefix)
-		}
-		return own == f
+	return slices.Contains(c.Families, f) || slices.ContainsFunc(c.Families, func(own *metric.Family) bool {
+		prefix, open := strings.CutSuffix(own.Name, "*")
+		return open && strings.HasPrefix(f.Name, prefix) && f.Check() == nil
 	})
 }
 
 // Catalogue is the list of an exporter's collectors.
 type Catalogue []*Collector
 
-// Check reports what is wrong with a catalogue: names missing or taken twice, a family declared in two ways.
+// Check reports what is wrong with a catalogue: names missing or taken twice, a family that no format can carry or
+// that is declared in two ways.
 func (c Catalogue) Check() error {
 	names, families := map[string]bool{}, map[string]*metric.Family{}
 	for _, collector := range c {
@@ -132,6 +140,9 @@ func (c Catalogue) Check() error {
 			return fmt.Errorf("collector %s: the slow class, and only it, needs Every", collector.Name)
 		}
 		for _, family := range collector.Families {
+			if err := family.Check(); err != nil {
+				return fmt.Errorf("collector %s: %w", collector.Name, err)
+			}
 			if known := families[family.Name]; known != nil && (known.Type != family.Type || known.Help != family.Help) {
 				return fmt.Errorf("collector %s: %s is declared elsewhere in another way", collector.Name, family.Name)
 			}

@@ -22,9 +22,10 @@ type link struct {
 	driver   Driver
 	conn     Conn
 	took     time.Duration // to connect
-	failures int           // refusals in a row
+	started  time.Time     // the last attempt
+	refusals int           // in a row
 	retry    time.Time     // no attempt before
-	err      error         // of the last attempt
+	err      error         // of the last attempt that failed
 	opened   atomic.Uint64
 	closed   Usage // what earlier connections cost
 }
@@ -34,62 +35,67 @@ func (l *link) open(ctx context.Context) (conn Conn, fresh bool, err error) {
 	if l.conn != nil {
 		return l.conn, false, nil
 	}
-	if wait := time.Until(l.retry); wait > 0 {
-		if wait > retryUnreachable {
-			return nil, false, l.err // refused: asking again so soon would be no use
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, false, fault.Wrap(fault.Timeout, "waiting to connect", ctx.Err())
-		}
+	if l.refusals > 0 && time.Until(l.retry) > 0 {
+		return nil, false, l.err // asking again so soon would be no use
 	}
-	start := time.Now()
-	conn, err = l.driver.Connect(ctx)
+	select {
+	case <-time.After(time.Until(l.retry)):
+	case <-ctx.Done():
+		return nil, false, fault.Wrap(fault.Timeout, "waiting to connect", ctx.Err())
+	}
+	l.started = time.Now()
+	l.retry = l.started.Add(retryUnreachable) // also where the driver panics
 	l.opened.Add(1)
+	conn, err = l.driver.Connect(ctx)
 	if err != nil {
-		l.failed(fault.Wrap(l.driver.Classify(err), "connecting", err), start)
-		return nil, false, l.err
+		err = fault.Wrap(l.driver.Classify(err), "connecting", err)
+		if ctx.Err() == nil { // an attempt that was called off says nothing
+			l.failed(err)
+		}
+		return nil, false, err
 	}
-	l.conn, l.took, l.failures, l.err = conn, max(time.Since(start), 1), 0, nil
+	l.conn, l.took, l.refusals, l.retry = conn, max(time.Since(l.started), 1), 0, time.Time{}
 	return conn, true, nil
 }
 
-// failed takes note of an attempt that failed and says when to try again.
-func (l *link) failed(err error, start time.Time) {
+// failed takes note of an attempt that failed, in connecting or before the first answer, and says when to try again.
+func (l *link) failed(err error) {
 	l.err = err
 	switch fault.Of(err) {
 	case fault.Auth, fault.Denied, fault.Config:
-		l.failures++
+		l.refusals++
 		delay := retryRefused
-		if l.failures < 3 {
-			delay = time.Duration(l.failures) * retryUnreachable
+		if l.refusals < 3 {
+			delay = time.Duration(l.refusals) * retryUnreachable
 		}
 		l.retry = time.Now().Add(delay + rand.N(delay/10))
 	default:
-		l.failures = 0
-		l.retry = start.Add(retryUnreachable)
+		l.refusals = 0
+		l.retry = l.started.Add(retryUnreachable)
 	}
 }
 
-// drop closes the connection.
+// drop closes the connection. Whatever the driver does about it, the next run has another one.
 func (l *link) drop() {
-	if l.conn == nil {
-		return
+	if conn := l.conn; conn != nil {
+		l.conn = nil
+		defer conn.Close()
+		l.closed = l.closed.plus(conn.Usage())
 	}
-	l.closed = l.usage()
-	l.conn.Close()
-	l.conn = nil
 }
 
 // usage is what all connections of the link cost so far.
 func (l *link) usage() Usage {
-	sum := l.closed
-	if l.conn != nil {
-		now := l.conn.Usage()
-		sum.TurnArounds += now.TurnArounds
-		sum.Received += now.Received
-		sum.Sent += now.Sent
+	if l.conn == nil {
+		return l.closed
 	}
-	return sum
+	return l.closed.plus(l.conn.Usage())
+}
+
+func (u Usage) plus(more Usage) Usage {
+	return Usage{u.TurnArounds + more.TurnArounds, u.Received + more.Received, u.Sent + more.Sent}
+}
+
+func (u Usage) minus(less Usage) Usage {
+	return Usage{u.TurnArounds - less.TurnArounds, u.Received - less.Received, u.Sent - less.Sent}
 }

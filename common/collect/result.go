@@ -1,7 +1,7 @@
 package collect
 
 import (
-	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -23,6 +23,7 @@ type Result struct {
 	Usage      Usage
 
 	full    bool
+	ended   time.Time // the run
 	batches []*metric.Batch
 }
 
@@ -44,58 +45,55 @@ func (r *Result) AddTo(page *metric.Page) {
 	}
 }
 
-// compose makes the result of a run as far as it has got, and counts what failed.
-func (t *Target) compose(r *run) *Result {
-	result := &Result{At: time.Now(), full: r.full}
-	result.Took = result.At.Sub(r.started)
-	parts := r.snapshot(result)
-	if r.full {
-		parts = append(parts, t.slow.snapshot(t.spec.Collectors)...)
+// compose makes the result of a run, as far as it has got where it has not ended.
+func (t *Target) compose(r *run, ended bool) *Result {
+	result, parts := r.snapshot(ended)
+	return t.complete(r, result, parts)
+}
+
+// partial is the result for a caller whose wait is over before the run's end.
+func (t *Target) partial(ctx context.Context, r *run) *Result {
+	result, parts := r.snapshot(false)
+	if timeUp(ctx) {
+		t.mu.Lock()
+		t.totals.miss(r, parts)
+		t.mu.Unlock()
 	}
-	t.mu.Lock()
-	t.totals.add(r, parts, t.log, result.Up)
-	totals := t.totals.clone()
-	t.mu.Unlock()
+	return t.complete(r, result, parts)
+}
+
+// without is the result for a caller for whom nothing could be asked.
+func (t *Target) without(ctx context.Context, full bool, err error) *Result {
+	r := newRun(t, full)
+	r.lose(err)
+	return t.partial(ctx, r)
+}
+
+// complete adds what the slow collectors have and what the exporter says of itself.
+func (t *Target) complete(r *run, result *Result, parts []*part) *Result {
+	result.At = time.Now()
+	result.Took = result.At.Sub(r.started)
+	if r.full {
+		parts = append(parts, t.slow.snapshot(t.spec.Collectors, result.At)...)
+	}
 	for _, p := range parts {
 		result.Collectors = append(result.Collectors, p.describe(result.At))
 		if p.batch != nil {
 			result.batches = append(result.batches, p.batch)
 		}
 	}
+	t.mu.Lock()
+	totals := t.totals.clone()
+	t.mu.Unlock()
 	result.batches = append(result.batches, t.self.batch(t, result, parts, totals))
 	return result
 }
 
-// snapshot copies the state of a run. What is still open when a caller's time is up has timed out for that caller.
-func (r *run) snapshot(result *Result) []*part {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	open := fault.Of(r.lost)
-	select {
-	case <-r.done:
-	default:
-		if open == fault.None {
-			open = fault.Timeout
-		}
-	}
-	result.Health, result.Identity, result.Usage = r.checkLocked(open), r.identity, r.usage
-	result.Up, result.Fault = result.Health.Status() != health.Down, result.Health.Fault()
-	result.Err = cmp.Or(r.lost, r.step)
-	parts := make([]*part, len(r.parts))
-	for i, p := range r.parts {
-		parts[i] = p
-		if p.state == pending {
-			late := *p
-			late.state, late.kind = broken, fault.Timeout
-			late.err = fault.New(fault.Timeout, "no answer in time")
-			parts[i] = &late
-		}
-	}
-	return parts
-}
-
 func (p *part) describe(now time.Time) CollectorState {
-	s := CollectorState{Name: p.collector.Name, Fault: p.kind, Missing: p.missing, Err: p.err, Took: p.took}
+	s := CollectorState{Name: p.collector.Name, Missing: p.missing, Took: p.took}
+	if p.state == broken {
+		s.Fault, s.Err = p.kind, p.err
+	}
 	if p.batch != nil {
 		s.Series = p.batch.Len()
 		if p.collector.Class == Slow {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -16,26 +15,33 @@ import (
 
 // run is one pass over a target: the questions of the health check and, when full, of all collectors.
 type run struct {
-	target    *Target
-	full      bool
-	started   time.Time
-	done      chan struct{}
-	cancel    context.CancelFunc
-	waiters   int // under the target's lock
-	abandoned atomic.Bool
+	target  *Target
+	full    bool
+	started time.Time
+	cancel  context.CancelFunc
 
-	mu       sync.Mutex
+	// Written by the run alone before it closes done.
+	done   chan struct{}
+	ended  time.Time
+	result *Result
+	first  <-chan struct{} // nil, or closed when the slow collectors have answered for the first time
+
+	// Under the target's lock.
+	waiters   int
+	abandoned bool                // nobody waits any more; it was told to stop
+	overdue   bool                // some caller waited in vain until his time was up
+	counted   bool                // as a scrape
+	failed    map[*Collector]bool // counted as failures
+
+	mu       sync.Mutex // holds all below
 	identity Identity
 	health   health.Check
-	parts    []*part // one for each enabled collector, in the catalogue's order
-	lost     error   // why the rest of the questions got no answer
-	step     error   // why a step of the health check failed, the first if several did
+	steps    []Operation // of the health check, as far as they were asked
+	failure  error       // of the first step that failed by itself
+	parts    []*part     // one for each enabled collector, in the catalogue's order
+	lost     error       // why the rest of the questions got no answer
 	answered bool
 	usage    Usage
-
-	// Under the target's lock: what has been added to its totals.
-	counted      bool
-	countedParts map[*Collector]bool
 }
 
 // part is one collector's share of a run.
@@ -61,7 +67,7 @@ const (
 )
 
 func newRun(t *Target, full bool) *run {
-	r := &run{target: t, full: full, started: time.Now(), done: make(chan struct{}), countedParts: map[*Collector]bool{}}
+	r := &run{target: t, full: full, started: time.Now(), done: make(chan struct{})}
 	if full {
 		for _, collector := range t.spec.Collectors {
 			if collector.Class != Slow {
@@ -72,187 +78,14 @@ func newRun(t *Target, full bool) *run {
 	return r
 }
 
-// execute is the goroutine of a run. A panic of a driver ends the run, never the process.
-func (t *Target) execute(ctx context.Context, r *run) {
-	defer t.finish(r)
-	defer r.cancel()
+// guard calls a driver or a collector and turns a panic into an error that says where it was.
+func guard(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			t.link.drop()
-			r.lose(caught(p))
+			err = &fault.Error{Kind: fault.Internal, Op: "panic", Err: fmt.Errorf("%v\n%s", p, debug.Stack())}
 		}
 	}()
-	before := t.link.usage()
-	r.lose(t.converse(ctx, r))
-	after := t.link.usage()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.usage = Usage{after.TurnArounds - before.TurnArounds, after.Received - before.Received, after.Sent - before.Sent}
-}
-
-// caught turns a panic into an error that says where it was.
-func caught(p any) error {
-	return &fault.Error{Kind: fault.Internal, Op: "panic", Err: fmt.Errorf("%v\n%s", p, debug.Stack())}
-}
-
-// converse connects if needed and asks. A kept connection that breaks before its first answer was closed by the
-// server while idle: it is replaced once, so that a restart of the server costs no scrape.
-func (t *Target) converse(ctx context.Context, r *run) error {
-	for {
-		conn, fresh, err := t.link.open(ctx)
-		r.connected(fresh, t.link.took, err)
-		if err != nil {
-			return err
-		}
-		if err = r.ask(ctx, conn); err == nil {
-			return nil
-		}
-		t.link.drop()
-		err = fault.Wrap(t.spec.Driver.Classify(err), "asking", err)
-		if fresh || r.hasAnswer() || ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-// ask puts all questions into one batch and reads the answers; collectors that hold a dialogue run beside it.
-func (r *run) ask(ctx context.Context, conn Conn) error {
-	err := r.carryOut(ctx, conn, r.plan(conn.Identity()))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.identity = conn.Identity()
-	return err
-}
-
-func (r *run) carryOut(ctx context.Context, conn Conn, p *plan) error {
-	var dialogues sync.WaitGroup
-	defer dialogues.Wait()
-	for _, part := range p.dialogues {
-		dialogues.Go(func() { r.dialogue(ctx, conn, part) })
-	}
-	asked := time.Now()
-	last := asked
-	return conn.Do(ctx, p.questions, func(i int, answer Answer, err error) {
-		p.owners[i](answer, err, asked, last)
-		last = time.Now()
-	})
-}
-
-// plan is what one batch holds, and who reads each answer.
-type plan struct {
-	questions []Question
-	owners    []func(answer Answer, err error, asked, last time.Time)
-	dialogues []*part
-}
-
-// plan takes the probes first, then the cheap collectors, then the dear ones.
-func (r *run) plan(id Identity) *plan {
-	var p plan
-	for _, probe := range r.target.spec.Driver.Probes() {
-		if probe.Skip == nil || !probe.Skip(id) {
-			p.questions = append(p.questions, probe.Question)
-			p.owners = append(p.owners, func(answer Answer, err error, asked, _ time.Time) { r.probed(probe.Operation, answer, err, asked) })
-		}
-	}
-	for _, class := range []Class{Cheap, Dear} {
-		for _, part := range r.parts {
-			if part.collector.Class == class && part.state == pending {
-				r.planPart(&p, part, id)
-			}
-		}
-	}
-	return &p
-}
-
-func (r *run) planPart(p *plan, part *part, id Identity) {
-	questions, missing, err := part.collector.questions(id)
-	switch {
-	case err != nil:
-		r.publish(part, nil, err, 0)
-	case missing != "":
-		r.unsupported(part, missing)
-	case part.collector.Run != nil:
-		p.dialogues = append(p.dialogues, part)
-	default:
-		reader := &reader{collector: part.collector, count: len(questions), batch: r.target.batch(part.collector)}
-		for i, question := range questions {
-			p.questions = append(p.questions, question)
-			p.owners = append(p.owners, func(answer Answer, err error, _, last time.Time) {
-				if reader.read(i, answer, err, r.target.spec.Driver) {
-					r.publish(part, reader.batch, reader.err, reader.took+time.Since(last))
-				}
-				reader.took += time.Since(last)
-			})
-		}
-	}
-}
-
-// questions says what to ask of this server, or what it lacks.
-func (c *Collector) questions(id Identity) (questions []Question, missing string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = caught(p)
-		}
-	}()
-	if missing = c.Needs.missing(id); missing != "" || c.Run != nil {
-		return nil, missing, nil
-	}
-	if questions = c.Ask(id); len(questions) == 0 {
-		missing = "version"
-	}
-	return questions, missing, nil
-}
-
-// reader takes a collector's answers into a batch. The first error is the collector's.
-type reader struct {
-	collector *Collector
-	count     int
-	seen      int
-	batch     *metric.Batch
-	err       error
-	took      time.Duration
-}
-
-// read takes one answer and tells whether it was the last.
-func (r *reader) read(i int, answer Answer, err error, driver Driver) bool {
-	r.seen++
-	if err == nil && r.err == nil {
-		err = r.safely(i, answer)
-	}
-	if err != nil && r.err == nil {
-		r.err = fault.Wrap(driver.Classify(err), r.collector.Name, err)
-	}
-	return r.seen == r.count
-}
-
-func (r *reader) safely(i int, answer Answer) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = caught(p)
-		}
-	}()
-	return r.collector.Read(i, answer, r.batch)
-}
-
-// dialogue runs a collector that asks for itself.
-func (r *run) dialogue(ctx context.Context, conn Conn, p *part) {
-	start, batch := time.Now(), r.target.batch(p.collector)
-	err := func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = caught(p)
-			}
-		}()
-		return p.collector.Run(ctx, conn, batch)
-	}()
-	if err != nil {
-		err = fault.Wrap(r.target.spec.Driver.Classify(err), p.collector.Name, err)
-	}
-	r.publish(p, batch, err, time.Since(start))
-}
-
-func (t *Target) batch(c *Collector) *metric.Batch {
-	return metric.NewBatch(c.limit(), t.spec.Labels...)
+	return call()
 }
 
 // publish hands a collector's samples over, whole or not at all.
@@ -265,14 +98,14 @@ func (r *run) publish(p *part, batch *metric.Batch, err error, took time.Duratio
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.took, p.at = took, time.Now()
-	if err != nil {
-		p.state, p.err, p.kind = broken, err, fault.Of(err)
-		if p.kind == fault.Unsupported {
-			p.state, p.missing = unsupported, "server"
-		}
+	if err == nil {
+		p.state, p.batch = finished, batch
 		return
 	}
-	p.state, p.batch, r.answered = finished, batch, true
+	p.state, p.err, p.kind = broken, err, fault.Of(err)
+	if p.kind == fault.Unsupported {
+		p.state, p.missing = unsupported, "server"
+	}
 }
 
 func (r *run) unsupported(p *part, missing string) {
@@ -285,7 +118,17 @@ func (r *run) unsupported(p *part, missing string) {
 func (r *run) connected(fresh bool, took time.Duration, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.health.Connect = health.Outcome{Asked: true, Kept: !fresh, Latency: took, Fault: fault.Of(err)}
+	r.health.Connect = health.Outcome{Asked: true, Fault: fault.Of(err)}
+	if err == nil {
+		r.health.Connect.Kept, r.health.Connect.Latency = !fresh, took
+	}
+}
+
+// identified takes note of what the connection knows of the server.
+func (r *run) identified(id Identity) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.identity = id
 }
 
 // probed takes note of a step of the health check. Its time is that from sending the batch to the step's answer.
@@ -296,29 +139,54 @@ func (r *run) probed(operation Operation, answer Answer, err error, asked time.T
 		err = answer.Err()
 	}
 	outcome := health.Outcome{Asked: true, Latency: max(time.Since(asked), 1)}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if err != nil {
 		err = fault.Wrap(r.target.spec.Driver.Classify(err), string(operation), err)
 		outcome.Fault = fault.Of(err)
-		r.step = cmp.Or(r.step, err)
 	}
-	r.answered = true
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if step := step(&r.health, operation); step != nil {
+		*step = outcome
+	}
+	r.failure = cmp.Or(r.failure, err)
+}
+
+func step(check *health.Check, operation Operation) *health.Outcome {
 	switch operation {
 	case Ping:
-		r.health.Ping = outcome
+		return &check.Ping
 	case Read:
-		r.health.Read = outcome
+		return &check.Read
 	case Write:
-		r.health.Write = outcome
+		return &check.Write
+	}
+	return nil
+}
+
+// hear takes note that the server has answered something.
+func (r *run) hear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answered = true
+}
+
+func (r *run) heard() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.answered
+}
+
+// restart forgets what was planned for a connection that broke before it answered anything.
+func (r *run) restart() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.parts {
+		*p = part{collector: p.collector}
 	}
 }
 
-// lose marks what got no answer, if err is one.
+// lose marks what got no answer.
 func (r *run) lose(err error) {
-	if err == nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lost = err
@@ -333,35 +201,63 @@ func (r *run) lose(err error) {
 func (r *run) cause() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return cmp.Or(r.lost, r.step)
+	return cmp.Or(r.lost, r.failure)
 }
 
-func (r *run) hasAnswer() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.answered
-}
-
-// check gives the health check as far as it got. Steps that a lost connection left open have failed like it.
+// check gives the health check of a run that has ended.
 func (r *run) check() health.Check {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.checkLocked(fault.Of(r.lost))
+	return r.checkLocked(r.lost)
 }
 
-func (r *run) checkLocked(open fault.Kind) health.Check {
+// checkLocked gives the health check as far as it got. The first step left open has failed in the way that whatever
+// ended the run did; those after it were not tried.
+func (r *run) checkLocked(open error) health.Check {
 	check := r.health
-	if open == fault.None {
+	if open == nil {
 		return check
 	}
-	for _, step := range []*health.Outcome{&check.Connect, &check.Ping, &check.Read} {
-		if !step.Asked {
-			*step = health.Outcome{Asked: true, Fault: open}
-			break // what comes after it was not tried
-		}
-		if step.Fault != fault.None {
+	left := health.Outcome{Asked: true, Fault: fault.Of(open)}
+	if !check.Connect.Asked {
+		check.Connect = left
+	}
+	if !check.Connect.OK() {
+		return check
+	}
+	steps := r.steps
+	if steps == nil {
+		steps = []Operation{Ping}
+	}
+	for _, operation := range steps {
+		if step := step(&check, operation); step != nil && !step.Asked {
+			*step = left
 			break
 		}
 	}
 	return check
+}
+
+// snapshot copies the state of a run. What is still open when a caller's time is up has timed out for that caller.
+func (r *run) snapshot(ended bool) (*Result, []*part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	open := r.lost
+	if open == nil && !ended {
+		open = fault.New(fault.Timeout, "no answer in time")
+	}
+	check := r.checkLocked(open)
+	result := &Result{
+		Up: check.Status() != health.Down, Fault: check.Fault(), Err: cmp.Or(open, r.failure),
+		Identity: r.identity, Health: check, Usage: r.usage, full: r.full, ended: r.ended,
+	}
+	parts := make([]*part, len(r.parts))
+	for i, p := range r.parts {
+		copied := *p
+		if copied.state == pending {
+			copied.state, copied.err, copied.kind = broken, open, fault.Of(open)
+		}
+		parts[i] = &copied
+	}
+	return result, parts
 }

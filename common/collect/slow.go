@@ -15,31 +15,36 @@ const slowLimit = time.Minute
 // only as long, when a scrape finds one due.
 type background struct {
 	mu      sync.Mutex
-	parts   map[*Collector]*part
-	ended   chan struct{} // closed when the present run ends; nil when none runs
+	parts   map[*Collector]*part // nil before the first run has ended
+	ended   chan struct{}        // closed when the present run ends; nil when none runs
 	cancel  context.CancelFunc
 	stopped bool
 }
 
-// start begins a run for the collectors that are due, unless one is under way.
-func (b *background) start(t *Target) {
+// start begins a run for the collectors that are due, unless one is under way. It gives what is closed at the end of
+// the very first one, for which the scrape that began it waits; later scrapes wait for nothing.
+func (b *background) start(t *Target) (first <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended != nil || b.stopped {
-		return
+		return nil
 	}
-	r := &run{target: t, full: true}
+	r := &run{target: t}
 	for _, collector := range t.spec.Collectors {
 		if collector.Class == Slow && b.due(collector) {
 			r.parts = append(r.parts, &part{collector: collector})
 		}
 	}
 	if len(r.parts) == 0 {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), slowLimit)
 	b.ended, b.cancel = make(chan struct{}), cancel
 	go b.execute(ctx, t, r)
+	if b.parts == nil {
+		first = b.ended
+	}
+	return first
 }
 
 // due tells whether a collector has no answer or an old one. After a failure it is asked again within a minute.
@@ -48,53 +53,55 @@ func (b *background) due(c *Collector) bool {
 	if p == nil {
 		return true
 	}
-	every := c.Every
-	if p.kind != fault.None {
+	every, asked := c.Every, p.at
+	if p.state == broken {
 		every = min(every, time.Minute)
 	}
-	return time.Since(p.lookedAt()) >= every
-}
-
-// lookedAt is when the collector was last asked, with whatever outcome.
-func (p *part) lookedAt() time.Time {
-	if p.failedAt.After(p.at) {
-		return p.failedAt
+	if p.failedAt.After(asked) {
+		asked = p.failedAt
 	}
-	return p.at
+	return time.Since(asked) >= every
 }
 
 func (b *background) execute(ctx context.Context, t *Target, r *run) {
-	defer b.finish(r)
-	defer func() {
-		if p := recover(); p != nil {
-			r.lose(caught(p))
-		}
-	}()
+	defer b.finish(t, r)
+	if err := guard(func() error { return b.converse(ctx, t, r) }); err != nil {
+		r.lose(err)
+	}
+}
+
+func (b *background) converse(ctx context.Context, t *Target, r *run) error {
+	t.link.opened.Add(1)
 	conn, err := t.spec.Driver.Connect(ctx)
 	if err != nil {
-		r.lose(fault.Wrap(t.spec.Driver.Classify(err), "connecting", err))
-		return
+		return fault.Wrap(t.spec.Driver.Classify(err), "connecting", err)
 	}
 	defer conn.Close()
 	var p plan
 	for _, part := range r.parts {
 		r.planPart(&p, part, conn.Identity())
 	}
-	if err = r.carryOut(ctx, conn, &p); err != nil {
-		r.lose(fault.Wrap(t.spec.Driver.Classify(err), "asking", err))
+	if _, err = r.carryOut(ctx, conn, &p); err != nil {
+		return fault.Wrap(t.spec.Driver.Classify(err), "asking", err)
 	}
+	return nil
 }
 
-// finish keeps the answers. A failure keeps the answer before it until that is twice as old as it should be.
-func (b *background) finish(r *run) {
+// finish keeps the answers. A failure keeps the answer before it.
+func (b *background) finish(t *Target, r *run) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.stopped {
+		t.mu.Lock()
+		changed := t.totals.settle(r, r.parts, false)
+		t.mu.Unlock()
+		t.noteCollectors(changed)
+	}
 	if b.parts == nil {
 		b.parts = map[*Collector]*part{}
 	}
 	for _, now := range r.parts {
-		before := b.parts[now.collector]
-		if now.state == broken && before != nil && before.batch != nil && time.Since(before.at) < 2*now.collector.Every {
+		if before := b.parts[now.collector]; now.state == broken && before != nil && before.batch != nil {
 			kept := *before
 			kept.state, kept.err, kept.kind, kept.failedAt = broken, now.err, now.kind, now.at
 			now = &kept
@@ -106,26 +113,9 @@ func (b *background) finish(r *run) {
 	b.ended, b.cancel = nil, nil
 }
 
-// awaitFirst waits for a run under way while some slow collector has never been answered, so that the first page is
-// whole where time allows.
-func (b *background) awaitFirst(ctx context.Context) {
-	b.mu.Lock()
-	ended := b.ended
-	if len(b.parts) > 0 {
-		ended = nil
-	}
-	b.mu.Unlock()
-	if ended == nil {
-		return
-	}
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-}
-
-// snapshot gives the state of every slow collector: pending before its first answer.
-func (b *background) snapshot(c Catalogue) []*part {
+// snapshot gives the state of every slow collector: pending before its first answer. The answer of one that fails is
+// given until it is twice as old as it should become.
+func (b *background) snapshot(c Catalogue, now time.Time) []*part {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var parts []*part
@@ -133,11 +123,14 @@ func (b *background) snapshot(c Catalogue) []*part {
 		if collector.Class != Slow {
 			continue
 		}
+		copied := part{collector: collector}
 		if p := b.parts[collector]; p != nil {
-			parts = append(parts, p)
-		} else {
-			parts = append(parts, &part{collector: collector})
+			copied = *p
 		}
+		if copied.state == broken && now.Sub(copied.at) >= 2*collector.Every {
+			copied.batch = nil
+		}
+		parts = append(parts, &copied)
 	}
 	return parts
 }

@@ -1,12 +1,15 @@
 package collect
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -107,7 +110,7 @@ func (c Column) Untyped() Column { c.Type = metric.Unknown; return c }
 func (c Column) In(unit string) Column { c.Unit = unit; return c }
 
 // Per gives the metric only these of the table's labels.
-func (c Column) Per(labels ...string) Column { c.By = labels; return c }
+func (c Column) Per(labels ...string) Column { c.By = append([]string{}, labels...); return c }
 
 // Collector compiles the table. A mistake in it is an error that names table and column.
 func (t Table) Collector() (*Collector, error) {
@@ -121,7 +124,9 @@ func (t Table) Collector() (*Collector, error) {
 		Read: func(_ int, answer Answer, out *metric.Batch) error { return compiled.read(answer, out) },
 	}
 	for _, value := range compiled.values {
-		collector.Families = append(collector.Families, value.family)
+		if !slices.Contains(collector.Families, value.family) {
+			collector.Families = append(collector.Families, value.family)
+		}
 	}
 	return collector, nil
 }
@@ -182,16 +187,35 @@ func (t Table) compile() (*compiled, error) {
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", column.Name, err)
 		}
-		family := &metric.Family{Name: column.Name, Help: column.Help, Type: column.Type, Unit: column.Unit, Labels: c.shapes[at].names}
-		if t.Prefix != "" {
-			family.Name = t.Prefix + "_" + column.Name
+		family, err := c.family(t.Prefix, column, c.shapes[at].names)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", column.Name, err)
 		}
 		c.values = append(c.values, value{field: column.Field, family: family, scale: column.Scale, shape: at})
 	}
 	if len(t.Sources) == 0 || len(c.values) == 0 {
-		return nil, fmt.Errorf("it has no source or no metric")
+		return nil, errors.New("it has no source or no metric")
 	}
 	return c, nil
+}
+
+// family declares the metric of a column. Two columns may fill one metric, where versions of the server name the same
+// field in two ways.
+func (c *compiled) family(prefix string, column Column, labels []string) (*metric.Family, error) {
+	family := &metric.Family{Name: column.Name, Help: column.Help, Type: column.Type, Unit: column.Unit, Labels: labels}
+	if prefix != "" {
+		family.Name = prefix + "_" + column.Name
+	}
+	for _, known := range c.values {
+		switch {
+		case known.family.Name != family.Name:
+		case reflect.DeepEqual(known.family, family):
+			return known.family, nil
+		default:
+			return nil, errors.New("another column declares the metric in another way")
+		}
+	}
+	return family, family.Check()
 }
 
 // shape finds or adds the shape with these labels.
@@ -240,16 +264,24 @@ type row struct {
 func (c *compiled) row(answer Answer) *row {
 	fields := answer.Fields()
 	r := &row{
-		compiled: c, created: slices.Index(fields, c.created),
+		compiled: c, created: position(fields, c.created),
 		ends: make([]int, len(c.labels)), strings: make([]string, len(c.labels)), sets: make([]*metric.Set, len(c.shapes)),
 	}
 	for _, label := range c.labels {
-		r.labels = append(r.labels, slices.Index(fields, label.Field))
+		r.labels = append(r.labels, position(fields, label.Field))
 	}
 	for _, value := range c.values {
-		r.values = append(r.values, slices.Index(fields, value.field))
+		r.values = append(r.values, position(fields, value.field))
 	}
 	return r
+}
+
+// position finds a field, -1 where the answer lacks it or the column has none.
+func position(fields []string, name string) int {
+	if name == "" {
+		return -1
+	}
+	return slices.Index(fields, name)
 }
 
 func (r *row) read(answer Answer, out *metric.Batch) error {
@@ -292,12 +324,16 @@ func (r *row) number(answer Answer, i int) (float64, bool, error) {
 	return n, present, nil
 }
 
+// longestLabel is where a label that the batch cuts anyway is cut before it is copied.
+const longestLabel = metric.MaxLabelBytes + utf8.UTFMax
+
 // readLabels copies the labels of a row into one string, so that a row costs one allocation for all of them.
 func (r *row) readLabels(answer Answer, out *metric.Batch) {
 	r.text = r.text[:0]
 	for i, at := range r.labels {
 		if at >= 0 {
-			r.text = append(r.text, answer.Value(at)...)
+			value := answer.Value(at)
+			r.text = append(r.text, value[:min(len(value), longestLabel)]...)
 		} else {
 			r.text = append(r.text, r.compiled.labels[i].text...)
 		}
@@ -317,7 +353,8 @@ func (r *row) readLabels(answer Answer, out *metric.Batch) {
 	}
 }
 
-// number reads a number as servers write them: digits, decimals, t and f. NULL, NaN and infinities are not present.
+// number reads a number as servers write them: digits, decimals, t and f. NULL, NaN and infinities are not present,
+// nor are numbers that no float64 can hold.
 func number(text []byte) (value float64, present bool, err error) {
 	if len(text) == 0 {
 		return 0, false, nil
@@ -332,10 +369,13 @@ func number(text []byte) (value float64, present bool, err error) {
 		return 0, true, nil
 	}
 	value, err = strconv.ParseFloat(unsafe.String(&text[0], len(text)), 64)
-	if err != nil {
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, false, fmt.Errorf("%.40q is no number", text)
 	}
-	return value, !math.IsNaN(value) && !math.IsInf(value, 0), nil
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return 0, false, nil
+	}
+	return value, true, nil
 }
 
 // integer reads the common case, a whole number that a float holds exactly, without an allocation.

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -34,10 +35,12 @@ type Target struct {
 	service *health.Service
 	link    link // touched by the present run only
 	slow    background
+	closing sync.Once
 
 	mu      sync.Mutex
 	current *run
-	last    *Result
+	scraped *Result // by the last full run that somebody waited for
+	checked *Result // by the last other one
 	totals  totals
 	closed  bool
 }
@@ -48,7 +51,7 @@ func NewTarget(spec Spec, self *Self, log *slog.Logger) *Target {
 		spec: spec, self: self, log: log.With("target", spec.Name),
 		service: health.NewService(spec.Service, spec.Database, spec.DriverType),
 		link:    link{driver: spec.Driver},
-		totals:  totals{failures: map[failure]uint64{}, slow: map[*Collector]*part{}, kinds: map[string]fault.Kind{}},
+		totals:  totals{failures: map[failure]uint64{}, kinds: map[string]fault.Kind{}},
 	}
 }
 
@@ -62,7 +65,7 @@ func (t *Target) Health() health.Report { return t.service.Report() }
 func (t *Target) Last() *Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.last
+	return t.scraped
 }
 
 // Scrape asks everything that is due. At the context's deadline it gives what is finished, with the rest marked as
@@ -73,112 +76,190 @@ func (t *Target) Scrape(ctx context.Context) *Result { return t.get(ctx, true) }
 func (t *Target) Check(ctx context.Context) *Result { return t.get(ctx, false) }
 
 func (t *Target) get(ctx context.Context, full bool) *Result {
-	for {
-		r, shared := t.join(full)
-		if shared != nil {
+	for ctx.Err() == nil {
+		r, joined, shared := t.join(full)
+		switch {
+		case shared != nil:
 			return shared
-		}
-		if r == nil {
-			return t.refused(full)
-		}
-		if r.joined(full) {
+		case r == nil:
+			return t.without(ctx, full, fault.New(fault.Busy, "the target is closed"))
+		case joined:
 			return t.await(ctx, r)
 		}
 		select { // a run that was told to stop, or that asks too little, is in the way
 		case <-r.done:
 		case <-ctx.Done():
-			return t.refused(full)
+			return t.without(ctx, full, fault.New(fault.Busy, "an earlier run has not ended"))
 		}
 	}
+	return t.without(ctx, full, fault.Wrap(fault.Timeout, "waiting for the target", ctx.Err()))
 }
 
-// join gives a result that may be shared, the run to wait for, or neither on a closed target. A run that can be
-// shared has one more waiter afterwards.
-func (t *Target) join(full bool) (*run, *Result) {
+// join gives a result that may be shared, or the run that the caller has joined or has to see end first, or nothing
+// on a closed target.
+func (t *Target) join(full bool) (r *run, joined bool, shared *Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.last != nil && (t.last.full || !full) && time.Since(t.last.At) < shareFor {
-		return nil, t.last
+	for _, last := range []*Result{t.scraped, t.checked} {
+		if last != nil && (last.full || !full) && time.Since(last.ended) < shareFor {
+			return nil, false, last
+		}
 	}
 	if t.closed {
-		return nil, nil
+		return nil, false, nil
 	}
 	if t.current == nil {
-		t.current = newRun(t, full)
 		ctx, cancel := context.WithCancel(context.Background())
+		t.current = newRun(t, full)
 		t.current.cancel = cancel
 		go t.execute(ctx, t.current)
 	}
-	if r := t.current; r.joined(full) {
+	r = t.current
+	if joined = !r.abandoned && (r.full || !full); joined {
 		r.waiters++
 	}
-	return t.current, nil
+	return r, joined, nil
 }
 
-// joined tells whether a run answers what a caller asks. It is called with or without the target's lock: what it
-// reads changes only under the lock, from joinable to not, and a run that nobody waits for is about to end.
-func (r *run) joined(full bool) bool { return (r.full || !full) && !r.abandoned.Load() }
-
-// await waits for a run and, on the very first scrape, for the slow collectors. Whoever leaves last ends the run.
+// await waits for a run and, on the very first scrape, for the slow collectors.
 func (t *Target) await(ctx context.Context, r *run) *Result {
-	defer t.leave(r)
+	defer t.leave(ctx, r)
 	select {
 	case <-r.done:
 	case <-ctx.Done():
-		return t.compose(r)
+		return t.partial(ctx, r)
 	}
-	if r.full {
-		t.slow.awaitFirst(ctx)
+	if r.first == nil {
+		return r.result
 	}
-	result := t.compose(r)
+	select {
+	case <-r.first:
+	case <-ctx.Done():
+	}
+	result := t.compose(r, true)
 	t.mu.Lock()
-	t.last = result
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	if t.scraped != nil && t.scraped.ended.Equal(r.ended) { // no later run has ended meanwhile
+		t.scraped = result
+	}
 	return result
 }
 
-func (t *Target) leave(r *run) {
+// leave is the end of a caller's wait. Whoever leaves last ends the run.
+func (t *Target) leave(ctx context.Context, r *run) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	r.overdue = r.overdue || timeUp(ctx)
 	if r.waiters--; r.waiters == 0 {
-		r.abandoned.Store(true)
+		r.abandoned = true
 		r.cancel()
 	}
+}
+
+// timeUp tells a caller who waited until his deadline, which says something about the target, from one who hung up.
+func timeUp(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
+
+// execute is the goroutine of a run. A panic of a driver ends the run, never the process.
+func (t *Target) execute(ctx context.Context, r *run) {
+	defer t.finish(r)
+	defer r.cancel()
+	err := guard(func() error { return t.converse(ctx, r) })
+	if err != nil {
+		r.lose(err)
+		_ = t.hangUp() // why the run has failed is known already
+	}
+}
+
+// converse connects if needed and asks, and counts what that costs.
+func (t *Target) converse(ctx context.Context, r *run) error {
+	before := t.link.usage()
+	err := t.attempt(ctx, r)
+	after := t.link.usage()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.usage = after.minus(before)
+	return err
+}
+
+// attempt asks on the kept connection. One that breaks before its first answer was closed by the server while idle:
+// it is replaced once, so that a restart of the server costs no scrape.
+func (t *Target) attempt(ctx context.Context, r *run) error {
+	for {
+		conn, fresh, err := t.link.open(ctx)
+		r.connected(fresh, t.link.took, err)
+		if err != nil {
+			return err
+		}
+		reusable, err := r.ask(ctx, conn)
+		if err == nil && reusable {
+			return nil
+		}
+		if err != nil {
+			err = fault.Wrap(t.spec.Driver.Classify(err), "asking", err)
+		}
+		t.link.drop()
+		if err == nil || r.heard() || ctx.Err() != nil {
+			return err
+		}
+		if fresh {
+			t.link.failed(err)
+			return err
+		}
+		r.restart()
+	}
+}
+
+// hangUp closes the connection whatever the driver does about it.
+func (t *Target) hangUp() error {
+	return guard(func() error { t.link.drop(); return nil })
 }
 
 // finish is the end of a run: its result can be shared from now on.
 func (t *Target) finish(r *run) {
-	check := r.check()
-	t.service.Record(check, time.Now())
-	t.noteTarget(check.Fault(), r.cause())
-	if r.full && check.Status() != health.Down {
-		t.slow.start(t)
-	}
+	r.ended = time.Now()
+	_, parts := r.snapshot(true)
 	t.mu.Lock()
-	if t.current == r {
-		t.current = nil
-	}
+	gone := r.abandoned && !r.overdue // nobody waited, and nothing failed but for that
+	changed := t.totals.settle(r, parts, gone)
 	t.mu.Unlock()
+	if check := r.check(); !gone {
+		t.service.Record(check, r.ended)
+		t.noteTarget(check, r.cause())
+		if r.full && check.Status() != health.Down {
+			t.noteCollectors(changed)
+			r.first = t.slow.start(t)
+		}
+	}
+	result := t.compose(r, true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.result = result
+	if !r.abandoned && r.full {
+		t.scraped = result
+	} else if !r.abandoned {
+		t.checked = result
+	}
+	t.current = nil
 	close(r.done)
-}
-
-// refused is the answer to a caller whose time ended while another run was in the way.
-func (t *Target) refused(full bool) *Result {
-	r := newRun(t, full)
-	r.lose(fault.New(fault.Busy, "an earlier run has not ended"))
-	return t.compose(r)
 }
 
 // Close ends the connections. A run in flight is told to stop.
 func (t *Target) Close() {
-	t.slow.stop()
-	t.mu.Lock()
-	t.closed = true
-	r := t.current
-	t.mu.Unlock()
-	if r != nil {
-		r.cancel()
-		<-r.done
-	}
-	t.link.drop()
+	t.closing.Do(func() {
+		t.slow.stop()
+		t.mu.Lock()
+		t.closed = true
+		r := t.current
+		if r != nil {
+			r.abandoned = true
+			r.cancel()
+		}
+		t.mu.Unlock()
+		if r != nil {
+			<-r.done
+		}
+		if err := t.hangUp(); err != nil {
+			t.log.Warn("closing the connection failed", "err", err)
+		}
+	})
 }

@@ -1,10 +1,10 @@
 package collect
 
 import (
-	"log/slog"
 	"maps"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/common/health"
 )
 
 // totals is what a target counts over its life.
@@ -14,8 +14,10 @@ type totals struct {
 	repaired   uint64
 	limited    uint64
 	failures   map[failure]uint64
-	slow       map[*Collector]*part  // the answer that was counted last
 	kinds      map[string]fault.Kind // how each collector last fared, so that a change is logged and no repetition
+	status     health.Status         // of the target, as it was last logged
+	fault      fault.Kind
+	known      bool
 }
 
 // failure is what failures are counted by.
@@ -30,65 +32,74 @@ func (t *totals) clone() totals {
 	return c
 }
 
-// add counts what a run brought, each part once however many callers share it.
-func (t *totals) add(r *run, parts []*part, log *slog.Logger, up bool) {
+// miss counts what a caller did not get, once for a run however many callers share it.
+func (t *totals) miss(r *run, parts []*part) {
 	if r.full && !r.counted {
 		r.counted = true
 		t.scrapes++
 	}
 	for _, p := range parts {
-		if p.state == pending || t.countedBefore(r, p) {
+		if p.state != broken || r.failed[p.collector] {
 			continue
 		}
-		if p.batch != nil && p.state == finished {
+		if r.failed == nil {
+			r.failed = map[*Collector]bool{}
+		}
+		r.failed[p.collector] = true
+		t.failures[failure{p.collector.Name, p.kind}]++
+	}
+}
+
+// settle counts what a run brought that has ended, and gives the collectors that fare otherwise than before. Where
+// everybody hung up on the run, what it did not bring is no failure.
+func (t *totals) settle(r *run, parts []*part, gone bool) (changed []*part) {
+	if !gone {
+		t.miss(r, parts)
+	}
+	for _, p := range parts {
+		if p.state == finished {
 			t.duplicates += uint64(p.batch.Duplicates)
 			t.repaired += uint64(p.batch.Repaired)
 			t.limited += uint64(p.batch.Limited)
 		}
-		if p.state == broken {
-			t.failures[failure{p.collector.Name, p.kind}]++
-		}
-		if up { // that the target is down is said once, not once for each collector
-			t.note(p, log)
+		if !gone && t.kinds[p.collector.Name] != p.kind {
+			changed = append(changed, p)
 		}
 	}
+	return changed
 }
 
-// countedBefore tells whether a part was counted for an earlier caller, and takes note that it is now.
-func (t *totals) countedBefore(r *run, p *part) bool {
-	if p.collector.Class == Slow {
-		before := t.slow[p.collector] == p
-		t.slow[p.collector] = p
-		return before
+// noteCollectors logs the collectors that begin to fail, fail in another way, or heal. It is not called while the
+// target is down: that is said once, not once for each collector.
+func (t *Target) noteCollectors(changed []*part) {
+	for _, p := range changed {
+		t.mu.Lock()
+		t.totals.kinds[p.collector.Name] = p.kind
+		t.mu.Unlock()
+		switch p.kind {
+		case fault.None:
+			t.log.Info("collector works again", "collector", p.collector.Name)
+		case fault.Unsupported:
+			t.log.Info("collector is not supported by the server", "collector", p.collector.Name, "err", p.err)
+		default:
+			t.log.Warn("collector fails", "collector", p.collector.Name, "reason", p.kind, "err", p.err)
+		}
 	}
-	before := r.countedParts[p.collector]
-	r.countedParts[p.collector] = true
-	return before
-}
-
-// note logs when a collector begins to fail, fails in another way, or heals.
-func (t *totals) note(p *part, log *slog.Logger) {
-	if before := t.kinds[p.collector.Name]; before == p.kind {
-		return
-	}
-	t.kinds[p.collector.Name] = p.kind
-	if p.kind == fault.None {
-		log.Info("collector works again", "collector", p.collector.Name)
-		return
-	}
-	log.Warn("collector fails", "collector", p.collector.Name, "reason", p.kind, "err", p.err)
 }
 
 // noteTarget logs when the target's state changes.
-func (t *Target) noteTarget(kind fault.Kind, err error) {
+func (t *Target) noteTarget(check health.Check, err error) {
+	status, kind := check.Status(), check.Fault()
 	t.mu.Lock()
-	before, known := t.totals.kinds[""]
-	t.totals.kinds[""] = kind
+	same := t.totals.known && t.totals.status == status && t.totals.fault == kind
+	t.totals.known, t.totals.status, t.totals.fault = true, status, kind
 	t.mu.Unlock()
 	switch {
-	case known && before == kind:
-	case kind == fault.None:
+	case same:
+	case status == health.Up:
 		t.log.Info("target is up")
+	case status == health.Degraded:
+		t.log.Warn("target is degraded", "reason", kind, "err", err)
 	case kind == fault.Auth || kind == fault.Config || kind == fault.Denied:
 		t.log.Error("target is down", "reason", kind, "err", err)
 	default:

@@ -6,7 +6,11 @@
 package metric
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/prometheus/common/model"
 )
 
 // Type is the type of a family.
@@ -33,6 +37,25 @@ type Family struct {
 	Type   Type
 	Unit   string
 	Labels []string
+}
+
+// Check reports a name or a label that not every reader of the formats takes. A name may end with *: it stands for
+// names that only the server knows.
+func (f *Family) Check() error {
+	if !model.LegacyValidation.IsValidMetricName(strings.TrimSuffix(f.Name, "*")) {
+		return fmt.Errorf("%q is no name of a metric", f.Name)
+	}
+	for i, label := range f.Labels {
+		switch {
+		case !model.LegacyValidation.IsValidLabelName(label), strings.HasPrefix(label, "__"):
+			return fmt.Errorf("%q of %s is no name of a label", label, f.Name)
+		case slices.Contains(f.Labels[:i], label):
+			return fmt.Errorf("%s has the label %q twice", f.Name, label)
+		case f.Type == Histogram && label == model.BucketLabel:
+			return fmt.Errorf("%s is a histogram, whose label %q is taken", f.Name, label)
+		}
+	}
+	return nil
 }
 
 // BaseUnit tells the unit of the family's values: the declared one, or the one its name ends with, or "".

@@ -1,0 +1,151 @@
+package collect
+
+import (
+	"context"
+	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+)
+
+// plan is what one batch holds, who reads each answer, and which collectors hold a dialogue after it.
+type plan struct {
+	questions []Question
+	owners    []owner
+	dialogues []*part
+}
+
+// owner takes the answer to its question. The batch was sent at asked, and the answer before was read at last.
+type owner func(answer Answer, err error, asked, last time.Time)
+
+func (p *plan) add(question Question, read owner) {
+	p.questions, p.owners = append(p.questions, question), append(p.owners, read)
+}
+
+// ask puts all questions into one batch and reads the answers.
+func (r *run) ask(ctx context.Context, conn Conn) (reusable bool, err error) {
+	r.identified(conn.Identity())
+	reusable, err = r.carryOut(ctx, conn, r.plan(conn.Identity()))
+	r.identified(conn.Identity())
+	return reusable, err
+}
+
+// plan takes the probes first, then the cheap collectors, then the dear ones.
+func (r *run) plan(id Identity) *plan {
+	var p plan
+	steps := []Operation{}
+	for _, probe := range r.target.spec.Driver.Probes() {
+		if probe.Skip == nil || !probe.Skip(id) {
+			steps = append(steps, probe.Operation)
+			p.add(probe.Question, func(answer Answer, err error, asked, _ time.Time) { r.probed(probe.Operation, answer, err, asked) })
+		}
+	}
+	r.mu.Lock()
+	r.steps = steps
+	r.mu.Unlock()
+	for _, class := range []Class{Cheap, Dear} {
+		for _, part := range r.parts {
+			if part.collector.Class == class {
+				r.planPart(&p, part, id)
+			}
+		}
+	}
+	return &p
+}
+
+func (r *run) planPart(p *plan, part *part, id Identity) {
+	questions, missing, err := part.collector.questions(id)
+	switch {
+	case err != nil:
+		r.publish(part, nil, err, 0)
+	case missing != "":
+		r.unsupported(part, missing)
+	case part.collector.Run != nil:
+		p.dialogues = append(p.dialogues, part)
+	default:
+		reader := &reader{part: part, left: len(questions), batch: r.target.batch(part.collector)}
+		for i, question := range questions {
+			p.add(question, func(answer Answer, err error, _, last time.Time) { r.read(reader, i, answer, err, last) })
+		}
+	}
+}
+
+// questions says what to ask of this server, or what it lacks.
+func (c *Collector) questions(id Identity) (questions []Question, missing string, err error) {
+	if missing = c.Needs.missing(id); missing != "" || c.Run != nil {
+		return nil, missing, nil
+	}
+	err = guard(func() error { questions = c.Ask(id); return nil })
+	if err == nil && len(questions) == 0 {
+		missing = "version"
+	}
+	return questions, missing, err
+}
+
+func (t *Target) batch(c *Collector) *metric.Batch {
+	return metric.NewBatch(c.limit(), t.spec.Labels...)
+}
+
+// carryOut asks in one batch, then holds the dialogues one after another on the same connection. An error means that
+// the connection is lost; one that is not reusable has to be closed though all went well for the others.
+func (r *run) carryOut(ctx context.Context, conn Conn, p *plan) (reusable bool, err error) {
+	asked, answers := time.Now(), 0
+	last := asked
+	err = conn.Do(ctx, p.questions, func(i int, answer Answer, err error) {
+		answers++
+		r.hear()
+		p.owners[i](answer, err, asked, last)
+		last = time.Now()
+	})
+	if err == nil && answers < len(p.questions) {
+		err = fault.New(fault.Internal, "the driver left questions without an answer")
+	}
+	if err != nil {
+		return false, err
+	}
+	reusable = true
+	for _, part := range p.dialogues {
+		reusable = r.dialogue(ctx, conn, part) && reusable
+	}
+	return reusable, nil
+}
+
+// reader takes a collector's answers into a batch. The first error is the collector's.
+type reader struct {
+	part  *part
+	left  int // questions without an answer
+	batch *metric.Batch
+	err   error
+	took  time.Duration
+}
+
+// read takes one answer, and publishes what the collector has with the last one.
+func (r *run) read(to *reader, i int, answer Answer, err error, last time.Time) {
+	collector := to.part.collector
+	if err == nil && to.err == nil {
+		err = guard(func() error { return collector.Read(i, answer, to.batch) })
+	}
+	if err != nil && to.err == nil {
+		to.err = fault.Wrap(r.target.spec.Driver.Classify(err), collector.Name, err)
+	}
+	to.took += time.Since(last)
+	if to.left--; to.left == 0 {
+		r.publish(to.part, to.batch, to.err, to.took)
+	}
+}
+
+// dialogue runs a collector that asks for itself, and tells whether the connection is in order afterwards: not where
+// the dialogue broke off in the midst of a word.
+func (r *run) dialogue(ctx context.Context, conn Conn, p *part) (reusable bool) {
+	start, batch := time.Now(), r.target.batch(p.collector)
+	err := guard(func() error { return p.collector.Run(ctx, conn, batch) })
+	if err != nil {
+		err = fault.Wrap(r.target.spec.Driver.Classify(err), p.collector.Name, err)
+	}
+	r.publish(p, batch, err, time.Since(start))
+	switch fault.Of(err) {
+	case fault.Unreachable, fault.Timeout, fault.Malformed, fault.Limited, fault.Internal:
+		return false
+	}
+	return true
+}
