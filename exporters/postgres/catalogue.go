@@ -16,9 +16,9 @@ func catalogue(server string) (collect.Catalogue, error) {
 		// catalogue_server.go
 		static(server), postmaster, settings{}, roles, bufferCache,
 		// catalogue_activity.go
-		activity, processIdle{}, longTransactions, locks, autovacuumWorkers, vacuumProgress,
+		activity, processIdle{}, longTransactions, preparedTransactions, locks, autovacuumWorkers, vacuumProgress,
 		// catalogue_database.go
-		databases, wraparound, databaseStats, databaseConflicts(server),
+		databases, wraparound, databaseStats, databaseConflicts(server), blockIO,
 		// catalogue_wal.go
 		walFiles, walLocation, walStats, archiver, backgroundWriter, checkpointer,
 		// catalogue_replication.go

@@ -67,6 +67,19 @@ func locksText(longest string) string {
 		GROUP BY 1, 2 ORDER BY count DESC, 1, 2`
 }
 
+var preparedTransactions = collect.Table{
+	Name: "prepared_transactions", Help: "pg_prepared_xacts: transactions prepared for a two-phase commit that nobody has ended.",
+	Sources: []collect.Source{collect.Always(`
+		SELECT d.datname, count(p.gid) AS count, extract(epoch FROM max(now() - p.prepared)) AS oldest
+		FROM pg_database AS d LEFT JOIN pg_prepared_xacts AS p ON p.database = d.datname
+		GROUP BY 1 ORDER BY count DESC, 1`)},
+	Columns: []collect.Column{
+		collect.Label("datname"),
+		collect.Value("count", "pg_prepared_transactions", "Transactions that are prepared and neither committed nor rolled back. Each keeps its locks, and dead rows from vacuum."),
+		collect.Value("oldest", "pg_prepared_transactions_oldest_age_seconds", "Age of the oldest prepared transaction in seconds. Absent where there is none."),
+	},
+}
+
 var autovacuumWorkers = collect.Table{
 	Name: "stat_activity_autovacuum", Prefix: "pg_stat_activity_autovacuum", Help: "pg_stat_activity: which tables autovacuum works on.",
 	Off: true,

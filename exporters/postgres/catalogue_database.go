@@ -82,3 +82,34 @@ func databaseConflicts(server string) collect.Table {
 		},
 	}
 }
+
+// blockIO leaves out what never happened. What a kind of process cannot do is NULL in the view.
+var blockIO = collect.Table{
+	Name: "stat_io", Prefix: "pg_stat_io", Help: "pg_stat_io: reads and writes by kind of process, kind of object and purpose. Since PostgreSQL 16.",
+	Created: "reset",
+	Sources: []collect.Source{
+		collect.Since(180000, `
+		SELECT *, extract(epoch FROM stats_reset) AS reset FROM pg_stat_io
+		WHERE greatest(reads, writes, extends, hits, fsyncs) > 0 ORDER BY 1, 2, 3`),
+		collect.Between(160000, 180000, `
+		SELECT *, reads * op_bytes AS read_bytes, writes * op_bytes AS write_bytes, extends * op_bytes AS extend_bytes,
+			extract(epoch FROM stats_reset) AS reset
+		FROM pg_stat_io WHERE greatest(reads, writes, extends, hits, fsyncs) > 0 ORDER BY 1, 2, 3`),
+	},
+	Columns: []collect.Column{
+		collect.Label("backend_type"), collect.Label("object"), collect.Label("context"),
+		collect.Count("reads", "reads_total", "Reads, each of one or several blocks."),
+		collect.Count("read_bytes", "read_bytes_total", "Bytes read."),
+		collect.Count("read_time", "read_seconds_total", "Time spent reading, in seconds; needs track_io_timing, for the write-ahead log track_wal_io_timing.").Times(1e-3),
+		collect.Count("writes", "writes_total", "Writes, each of one or several blocks."),
+		collect.Count("write_bytes", "write_bytes_total", "Bytes written."),
+		collect.Count("write_time", "write_seconds_total", "Time spent writing, in seconds; needs track_io_timing, for the write-ahead log track_wal_io_timing.").Times(1e-3),
+		collect.Count("extends", "extends_total", "Times a file was made longer."),
+		collect.Count("extend_bytes", "extend_bytes_total", "Bytes by which files were made longer."),
+		collect.Count("hits", "hits_total", "Blocks found in the buffers."),
+		collect.Count("evictions", "evictions_total", "Buffers that were emptied to make room for another block."),
+		collect.Count("reuses", "reuses_total", "Buffers of a small ring that were used again, as large scans do."),
+		collect.Count("fsyncs", "fsyncs_total", "Times a file was flushed to disk."),
+		collect.Count("fsync_time", "fsync_seconds_total", "Time spent flushing files to disk, in seconds; needs track_io_timing, for the write-ahead log track_wal_io_timing.").Times(1e-3),
+	},
+}

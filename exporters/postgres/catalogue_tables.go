@@ -11,11 +11,22 @@ const (
 
 var tables = collect.Table{
 	Name: "stat_user_tables", Prefix: "pg_stat_user_tables", Help: "pg_stat_user_tables: what has been done with each table of the database.",
-	Limit: 20 * tableLimit,
+	Limit: 22 * tableLimit,
 	Sources: []collect.Source{collect.Always(`
 		SELECT current_database() AS datname, s.*,
 			extract(epoch FROM last_vacuum) AS vacuumed, extract(epoch FROM last_autovacuum) AS autovacuumed,
-			extract(epoch FROM last_analyze) AS analyzed, extract(epoch FROM last_autoanalyze) AS autoanalyzed
+			extract(epoch FROM last_analyze) AS analyzed, extract(epoch FROM last_autoanalyze) AS autoanalyzed,
+			CASE WHEN c.relfrozenxid <> '0' THEN age(c.relfrozenxid) END AS xid_age, (
+				SELECT least(
+					max(value) FILTER (WHERE name = 'threshold') + max(value) FILTER (WHERE name = 'scale_factor') * greatest(c.reltuples, 0),
+					nullif(max(value) FILTER (WHERE name = 'max_threshold'), -1))
+				FROM (
+					SELECT o.name, coalesce(
+						(SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_vacuum_' || o.name),
+						current_setting('autovacuum_vacuum_' || o.name, true))::float8 AS value
+					FROM unnest(ARRAY['threshold', 'scale_factor', 'max_threshold']) AS o(name)
+				) AS options
+			) AS vacuum_threshold
 		FROM pg_stat_user_tables AS s` + largest)},
 	Columns: []collect.Column{
 		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
@@ -29,8 +40,10 @@ var tables = collect.Table{
 		collect.Count("n_tup_hot_upd", "n_tup_hot_upd", "Rows updated without touching an index (HOT)."),
 		collect.Value("n_live_tup", "n_live_tup", "Rows that live, by estimate."),
 		collect.Value("n_dead_tup", "n_dead_tup", "Dead rows that vacuum has not removed yet, by estimate."),
+		collect.Value("vacuum_threshold", "autovacuum_threshold_tuples", "Dead rows above which autovacuum vacuums the table, by the table's own settings and its size at the last vacuum or analyze."),
 		collect.Value("n_mod_since_analyze", "n_mod_since_analyze", "Rows changed since the table was last analyzed, by estimate."),
 		collect.Value("n_ins_since_vacuum", "n_ins_since_vacuum", "Rows inserted since the table was last vacuumed, by estimate."),
+		collect.Value("xid_age", "xid_age_transactions", "Transactions since the oldest one in the table that is not frozen: which tables hold back a database that nears wraparound."),
 		collect.Value("vacuumed", "last_vacuum", "When the table was last vacuumed by hand, in Unix seconds. Absent if never.").In("timestamp_seconds"),
 		collect.Value("autovacuumed", "last_autovacuum", "When autovacuum last vacuumed the table, in Unix seconds. Absent if never.").In("timestamp_seconds"),
 		collect.Value("analyzed", "last_analyze", "When the table was last analyzed by hand, in Unix seconds. Absent if never.").In("timestamp_seconds"),

@@ -43,7 +43,7 @@ func lacking(major int, more ...string) map[string]string {
 		missing["stat_wal"] = "version"
 	}
 	if major < 16 {
-		missing["buffercache_summary"] = "version"
+		missing["buffercache_summary"], missing["stat_io"] = "version", "version"
 	}
 	if major < 17 {
 		missing["stat_checkpointer"] = "version"

@@ -53,6 +53,7 @@ var shopSetup = []string{
 	`DELETE FROM wide WHERE id % 2 = 0`,
 	`CREATE PUBLICATION everything FOR ALL TABLES`,
 	`SELECT pg_create_logical_replication_slot('readers', 'pgoutput')`,
+	`BEGIN; INSERT INTO untouched SELECT 1 WHERE false; PREPARE TRANSACTION 'left'`,
 	`SELECT pg_switch_wal()`,
 }
 
@@ -62,7 +63,7 @@ func newWorld(t *testing.T, major int) *world {
 		Major: major, Initial: superuserSetup,
 		Settings: map[string]string{
 			"wal_level": "logical", "max_slot_wal_keep_size": "1GB", "track_io_timing": "on", "autovacuum_naptime": "1s",
-			"archive_mode": "on", "archive_command": "/bin/true",
+			"max_prepared_transactions": "5", "archive_mode": "on", "archive_command": "/bin/true",
 		},
 	})
 	do(t, primary, "shop", shopSetup...)
