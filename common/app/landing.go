@@ -74,6 +74,9 @@ func viewTarget(t *collect.Target) targetView {
 		return v
 	}
 	v.Last, v.Took = last.At.UTC().Format(time.RFC3339), last.Took.Round(time.Millisecond/10)
+	if !last.Up { // then everything fails for the one reason that stands above
+		return v
+	}
 	v.Server, v.TurnArounds = last.Identity.Product+" "+last.Identity.Text, last.Usage.TurnArounds
 	if v.Role = "primary"; last.Identity.Replica {
 		v.Role = "replica"

@@ -20,15 +20,20 @@ var ErrNotAllowed = errors.New("the target is not in the list of allowed targets
 // pattern without a port allows every port of the host.
 func Allowed(patterns []string, host, port string) bool {
 	for _, pattern := range patterns {
-		subject := host
-		if _, _, err := net.SplitHostPort(pattern); err == nil {
-			subject = net.JoinHostPort(host, port)
+		hosts, ports, err := net.SplitHostPort(pattern)
+		if err != nil {
+			hosts, ports = pattern, "*"
 		}
-		if ok, err := path.Match(pattern, subject); err == nil && ok {
+		if matches(hosts, host) && matches(ports, port) {
 			return true
 		}
 	}
 	return false
+}
+
+func matches(pattern, subject string) bool {
+	ok, err := path.Match(pattern, subject)
+	return err == nil && ok
 }
 
 // CheckPatterns reports a pattern that can never match.

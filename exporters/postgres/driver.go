@@ -425,6 +425,7 @@ var sqlStates = map[string]fault.Kind{
 	"40":    fault.Busy,
 	"53":    fault.Busy, // no connection slot, no memory, no disk
 	"57":    fault.Unreachable,
+	"58":    fault.Unreachable, // the server cannot read its own files
 	"08":    fault.Unreachable,
 	"25":    fault.Internal,
 	"42":    fault.Internal, // the question itself is wrong
