@@ -22,8 +22,6 @@ type Result struct {
 	Took       time.Duration
 	Usage      Usage
 
-	full    bool
-	ended   time.Time // the run
 	batches []*metric.Batch
 }
 

@@ -21,12 +21,13 @@ type run struct {
 	cancel  context.CancelFunc
 
 	// Written by the run alone before it closes done.
-	done   chan struct{}
-	ended  time.Time
-	result *Result
-	first  <-chan struct{} // nil, or closed when the slow collectors have answered for the first time
+	done     chan struct{}
+	ended    time.Time
+	first    <-chan struct{} // nil, or closed when the slow collectors have answered for the first time
+	complete sync.Once       // when they have
 
 	// Under the target's lock.
+	result    *Result // of a run that has ended
 	waiters   int
 	abandoned bool                // nobody waits any more; it was told to stop
 	overdue   bool                // some caller waited in vain until his time was up
@@ -248,8 +249,11 @@ func (r *run) snapshot(ended bool) (*Result, []*part) {
 	}
 	check := r.checkLocked(open)
 	result := &Result{
-		Up: check.Status() != health.Down, Fault: check.Fault(), Err: cmp.Or(open, r.failure),
-		Identity: r.identity, Health: check, Usage: r.usage, full: r.full, ended: r.ended,
+		Up: check.Status() != health.Down, Fault: check.Fault(), Err: cmp.Or(r.lost, r.failure),
+		Identity: r.identity, Health: check, Usage: r.usage,
+	}
+	if result.Err == nil && result.Fault != fault.None {
+		result.Err = open
 	}
 	parts := make([]*part, len(r.parts))
 	for i, p := range r.parts {

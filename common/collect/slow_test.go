@@ -95,7 +95,7 @@ func TestSlowFirstShared(t *testing.T) {
 		var early, late *Result
 		var together sync.WaitGroup
 		together.Go(func() { early = f.scrape(2 * second) })
-		together.Go(func() { late = f.scrape(10 * second) })
+		together.Go(func() { time.Sleep(shareFor / 2); late = f.scrape(10 * second) })
 		together.Wait()
 		f.expect(early, "fake_background", "")
 		f.expect(late, "fake_background", "fake_background{key=\"a\"} 1\n")
@@ -109,32 +109,34 @@ func TestSlowFirstShared(t *testing.T) {
 // that there is another attempt within a minute.
 func TestSlowFails(t *testing.T) {
 	const every = 5 * time.Minute
-	good, bad := table("key value", "a 1"), reply{err: fault.New(fault.Denied, "no")}
+	good := reply{after: second, fields: "key value", rows: []string{"a 1"}}
+	bad := reply{after: second, err: fault.New(fault.Denied, "no")}
 	s := newServer()
 	s.replies["background"] = good
 	bubble(t, s, Catalogue{gauge("background", slow(every))}, func(f *fixture) {
-		f.scrape(second)
+		f.scrape(2 * second)
 		f.set("background", bad)
 		time.Sleep(every)
 		f.scrape(second) // begins the run that fails
 		for minute := 1; minute < 5; minute++ {
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute + second)
 			f.expect(f.scrape(second), slowNames, fmt.Sprintf(`
 				fake_background{key="a"} 1
 				fake_exporter_collector_age_seconds{collector="background"} %d
 				fake_exporter_collector_failures_total{collector="background",reason="denied"} %d
 				fake_exporter_collector_success{collector="background"} 0
-			`, 300+60*minute, minute))
+			`, 300+61*minute, minute))
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + second)
 		f.expect(f.scrape(second), slowNames, `
 			fake_exporter_collector_failures_total{collector="background",reason="denied"} 5
 			fake_exporter_collector_success{collector="background"} 0
 		`)
+		synctest.Wait()
 		f.set("background", good)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + second)
 		f.scrape(second)
-		time.Sleep(second)
+		time.Sleep(2 * second)
 		f.expect(f.scrape(second), slowNames, `
 			fake_background{key="a"} 1
 			fake_exporter_collector_age_seconds{collector="background"} 1

@@ -39,8 +39,8 @@ type Target struct {
 
 	mu      sync.Mutex
 	current *run
-	scraped *Result // by the last full run that somebody waited for
-	checked *Result // by the last other one
+	scraped *run // the last full one that somebody waited for
+	checked *run // the last other one
 	totals  totals
 	closed  bool
 }
@@ -65,7 +65,10 @@ func (t *Target) Health() health.Report { return t.service.Report() }
 func (t *Target) Last() *Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.scraped
+	if t.scraped == nil {
+		return nil
+	}
+	return t.scraped.result
 }
 
 // Scrape asks everything that is due. At the context's deadline it gives what is finished, with the rest marked as
@@ -77,10 +80,8 @@ func (t *Target) Check(ctx context.Context) *Result { return t.get(ctx, false) }
 
 func (t *Target) get(ctx context.Context, full bool) *Result {
 	for ctx.Err() == nil {
-		r, joined, shared := t.join(full)
+		r, joined := t.join(full)
 		switch {
-		case shared != nil:
-			return shared
 		case r == nil:
 			return t.without(ctx, full, fault.New(fault.Busy, "the target is closed"))
 		case joined:
@@ -95,18 +96,19 @@ func (t *Target) get(ctx context.Context, full bool) *Result {
 	return t.without(ctx, full, fault.Wrap(fault.Timeout, "waiting for the target", ctx.Err()))
 }
 
-// join gives a result that may be shared, or the run that the caller has joined or has to see end first, or nothing
-// on a closed target.
-func (t *Target) join(full bool) (r *run, joined bool, shared *Result) {
+// join gives the run whose result the caller may have, one that has to end before another can begin, or nothing on a
+// closed target.
+func (t *Target) join(full bool) (r *run, joined bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, last := range []*Result{t.scraped, t.checked} {
+	for _, last := range []*run{t.scraped, t.checked} {
 		if last != nil && (last.full || !full) && time.Since(last.ended) < shareFor {
-			return nil, false, last
+			last.waiters++
+			return last, true
 		}
 	}
 	if t.closed {
-		return nil, false, nil
+		return nil, false
 	}
 	if t.current == nil {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -118,7 +120,7 @@ func (t *Target) join(full bool) (r *run, joined bool, shared *Result) {
 	if joined = !r.abandoned && (r.full || !full); joined {
 		r.waiters++
 	}
-	return r, joined, nil
+	return r, joined
 }
 
 // await waits for a run and, on the very first scrape, for the slow collectors.
@@ -129,20 +131,26 @@ func (t *Target) await(ctx context.Context, r *run) *Result {
 	case <-ctx.Done():
 		return t.partial(ctx, r)
 	}
-	if r.first == nil {
-		return r.result
+	if r.first != nil {
+		select {
+		case <-r.first:
+			t.completed(r)
+		case <-ctx.Done():
+		}
 	}
-	select {
-	case <-r.first:
-	case <-ctx.Done():
-	}
-	result := t.compose(r, true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.scraped != nil && t.scraped.ended.Equal(r.ended) { // no later run has ended meanwhile
-		t.scraped = result
-	}
-	return result
+	return r.result
+}
+
+// completed adds the first answers of the slow collectors to the result of the first scrape.
+func (t *Target) completed(r *run) {
+	r.complete.Do(func() {
+		result := t.compose(r, true)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		r.result = result
+	})
 }
 
 // leave is the end of a caller's wait. Whoever leaves last ends the run.
@@ -235,9 +243,9 @@ func (t *Target) finish(r *run) {
 	defer t.mu.Unlock()
 	r.result = result
 	if !r.abandoned && r.full {
-		t.scraped = result
+		t.scraped = r
 	} else if !r.abandoned {
-		t.checked = result
+		t.checked = r
 	}
 	t.current = nil
 	close(r.done)
