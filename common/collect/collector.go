@@ -178,7 +178,7 @@ type Driver interface {
 	Connect(ctx context.Context) (Conn, error)
 	// Classify tells the kind of an error of this driver's connections.
 	Classify(err error) fault.Kind
-	// Probes are the questions of the health check, asked at the head of each batch.
+	// Probes are the questions of the health check, asked at the head of each batch. A ping must be among them.
 	Probes() []Probe
 }
 

@@ -43,13 +43,13 @@ type Check struct {
 	Connect, Ping, Read, Write Outcome
 }
 
-// Status judges the check: down without a connection that answers, degraded when it answers but a read or an asked
-// write fails.
+// Status judges the check: down without a connection that answers, degraded when it answers but a read or a write that
+// was asked fails.
 func (c Check) Status() Status {
 	switch {
 	case !c.Connect.OK() || !c.Ping.OK():
 		return Down
-	case !c.Read.OK() || c.Write.Asked && !c.Write.OK():
+	case c.Read.Asked && !c.Read.OK(), c.Write.Asked && !c.Write.OK():
 		return Degraded
 	}
 	return Up

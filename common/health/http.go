@@ -52,11 +52,11 @@ func (r Report) detail() detail {
 	return d
 }
 
-// AliveHandler answers /healthz: this process runs. It never touches a backend. Ready tells whether the process has
-// begun to stop, when it answers 503.
-func AliveHandler(ready func() bool) http.Handler {
+// AliveHandler answers /healthz: this process runs. It never touches a backend. Where alive says no, as when the
+// process has begun to stop, it answers 503.
+func AliveHandler(alive func() bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if ready() {
+		if alive() {
 			writeJSON(w, http.StatusOK, map[string]string{"status": Up.String()})
 			return
 		}
