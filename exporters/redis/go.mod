@@ -1,0 +1,3 @@
+module github.com/alfred-agent-platform/backend-exporters/exporters/redis
+
+go 1.26.0
