@@ -23,7 +23,7 @@ type reply struct {
 	after  time.Duration // how long it takes
 	stalls bool          // it never comes
 	fields string        // names of the columns, separated by spaces
-	rows   []string      // values separated by spaces; - is NULL
+	lines  []string      // values separated by spaces; - is NULL
 	err    error         // of this question alone
 	ends   error         // after the rows
 	breaks error         // the connection is lost
@@ -32,7 +32,7 @@ type reply struct {
 }
 
 // table is a reply of one row for each text.
-func table(fields string, rows ...string) reply { return reply{fields: fields, rows: rows} }
+func table(fields string, rows ...string) reply { return reply{fields: fields, lines: rows} }
 
 // server is a fake backend and its driver. Tests write its fields before the first scrape, or hold mu.
 type server struct {
@@ -200,10 +200,10 @@ type rows struct {
 func (r *rows) Fields() []string { return strings.Fields(r.fields) }
 
 func (r *rows) Next() bool {
-	if r.next == len(r.reply.rows) {
+	if r.next == len(r.lines) {
 		return false
 	}
-	r.values = strings.Split(r.reply.rows[r.next], " ")
+	r.values = strings.Split(r.lines[r.next], " ")
 	r.next++
 	return true
 }

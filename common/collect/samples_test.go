@@ -57,7 +57,7 @@ func TestSamples(t *testing.T) {
 		`},
 		"the second of two fails": {two("g"), map[string]reply{"first": table("key value", "a 1", "a 1"), "second": {err: fault.New(fault.Busy, "")}}, nothing("busy")},
 		"the first of two fails":  {two("g"), map[string]reply{"first": {err: fault.New(fault.Busy, "")}, "second": {err: fault.New(fault.Denied, "")}}, nothing("busy")},
-		"the rows break off":      {gauge("g"), map[string]reply{"g": {fields: "key value", rows: []string{"a 1"}, ends: fault.New(fault.Limited, "")}}, nothing("limited")},
+		"the rows break off":      {gauge("g"), map[string]reply{"g": {fields: "key value", lines: []string{"a 1"}, ends: fault.New(fault.Limited, "")}}, nothing("limited")},
 		"a value is no number":    {gauge("g"), map[string]reply{"g": table("key value", "a 1", "b x")}, nothing("malformed")},
 		"a family is undeclared": {gauge("g", func(c *Collector) {
 			c.Read = func(_ int, _ Answer, out *metric.Batch) error { out.Add(undeclared, 1); return nil }

@@ -17,7 +17,7 @@ const slowNames = "fake_background fake_good fake_exporter_collector_success fak
 // age, and that a new one is asked for when it is due, on a connection of its own.
 func TestSlow(t *testing.T) {
 	s := newServer()
-	s.replies["background"] = reply{after: 5 * second, fields: "key value", rows: []string{"a 1"}}
+	s.replies["background"] = reply{after: 5 * second, fields: "key value", lines: []string{"a 1"}}
 	bubble(t, s, Catalogue{gauge("background", slow(time.Minute))}, func(f *fixture) {
 		first := f.scrape(10 * second)
 		if first.Took != 5*second {
@@ -31,7 +31,7 @@ func TestSlow(t *testing.T) {
 			fake_exporter_collector_age_seconds{collector="background"} 0
 			fake_exporter_collector_success{collector="background"} 1
 		`)
-		f.set("background", reply{after: 5 * second, fields: "key value", rows: []string{"a 2"}})
+		f.set("background", reply{after: 5 * second, fields: "key value", lines: []string{"a 2"}})
 		const served = `
 			fake_background{key="a"} %d
 			fake_exporter_collector_age_seconds{collector="background"} %d
@@ -61,7 +61,7 @@ func TestSlow(t *testing.T) {
 // TestSlowAtTheDeadline holds that the first scrape waits no longer than it may, and the second not at all.
 func TestSlowAtTheDeadline(t *testing.T) {
 	s := newServer()
-	s.replies["background"] = reply{after: 5 * second, fields: "key value", rows: []string{"a 1"}}
+	s.replies["background"] = reply{after: 5 * second, fields: "key value", lines: []string{"a 1"}}
 	s.replies["good"] = table("key value", "a 1")
 	bubble(t, s, Catalogue{gauge("background", slow(time.Minute)), gauge("good")}, func(f *fixture) {
 		const pending = `
@@ -90,7 +90,7 @@ func TestSlowAtTheDeadline(t *testing.T) {
 // TestSlowFirstShared holds that callers of different patience who share the first scrape each get what is there.
 func TestSlowFirstShared(t *testing.T) {
 	s := newServer()
-	s.replies["background"] = reply{after: 5 * second, fields: "key value", rows: []string{"a 1"}}
+	s.replies["background"] = reply{after: 5 * second, fields: "key value", lines: []string{"a 1"}}
 	bubble(t, s, Catalogue{gauge("background", slow(time.Minute))}, func(f *fixture) {
 		var early, late *Result
 		var together sync.WaitGroup
@@ -109,7 +109,7 @@ func TestSlowFirstShared(t *testing.T) {
 // that there is another attempt within a minute.
 func TestSlowFails(t *testing.T) {
 	const every = 5 * time.Minute
-	good := reply{after: second, fields: "key value", rows: []string{"a 1"}}
+	good := reply{after: second, fields: "key value", lines: []string{"a 1"}}
 	bad := reply{after: second, err: fault.New(fault.Denied, "no")}
 	s := newServer()
 	s.replies["background"] = good

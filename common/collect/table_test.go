@@ -108,7 +108,7 @@ func TestTable(t *testing.T) {
 			# TYPE t_time_total counter
 			t_time_total 5
 		`},
-		"a nameless field is nobody's": {[]Column{Const("c", "x"), Info("info", "")}, "", reply{fields: "", rows: []string{"1"}}, `
+		"a nameless field is nobody's": {[]Column{Const("c", "x"), Info("info", "")}, "", reply{fields: "", lines: []string{"1"}}, `
 			# TYPE t_info gauge
 			t_info{c="x"} 1
 		`},
@@ -132,7 +132,7 @@ func TestTableFails(t *testing.T) {
 		text   string
 	}{
 		"not a number":  {table("v", "1", "zwei"), fault.Malformed, `column v: "zwei" is no number`},
-		"rows break":    {reply{fields: "v", rows: []string{"1"}, ends: errGone}, fault.Unreachable, "EOF"},
+		"rows break":    {reply{fields: "v", lines: []string{"1"}, ends: errGone}, fault.Unreachable, "EOF"},
 		"longest value": {table("v", strings.Repeat("x", 100)), fault.Malformed, `column v: "` + strings.Repeat("x", 40) + `" is no number`},
 	} {
 		_, err := read(t, Table{Columns: []Column{Value("v", "v", "")}}, test.answer)
