@@ -30,8 +30,11 @@ type Table struct {
 	Class   Class
 	Every   time.Duration
 	Off     bool
-	Limit   int
-	Needs   Needs
+	// PerMember is for what is asked of each database of a server as well, where they are discovered.
+	PerMember bool
+	Limit     int
+	Rows      int // rows that are shown; what comes after them counts as left out, so one row more is worth asking for
+	Needs     Needs
 }
 
 // Source is what to ask servers of a range of versions: From <= version < Below, 0 meaning open. In the text, {NAME}
@@ -119,9 +122,12 @@ func (t Table) Collector() (*Collector, error) {
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
 	collector := &Collector{
-		Name: t.Name, Help: t.Help, Class: t.Class, Every: t.Every, Off: t.Off, Limit: t.Limit, Needs: t.Needs,
+		Name: t.Name, Help: t.Help, Class: t.Class, Every: t.Every, Off: t.Off, Limit: t.Limit, Needs: t.Needs, PerMember: t.PerMember,
 		Ask:  t.ask,
 		Read: func(_ int, answer Answer, out *metric.Batch) error { return compiled.read(answer, out) },
+	}
+	if t.Limit == 0 {
+		collector.Limit = t.Rows * len(compiled.values)
 	}
 	for _, value := range compiled.values {
 		if !slices.Contains(collector.Families, value.family) {
@@ -149,6 +155,7 @@ func (t Table) ask(id Identity) []Question {
 // compiled is a table made ready for reading: fields to label and value positions.
 type compiled struct {
 	created string
+	rows    int
 	labels  []Column
 	shapes  []shape
 	values  []value
@@ -168,7 +175,7 @@ type value struct {
 }
 
 func (t Table) compile() (*compiled, error) {
-	c := &compiled{created: t.Created}
+	c := &compiled{created: t.Created, rows: t.Rows}
 	var names []string
 	for _, column := range t.Columns {
 		if column.kind == labelColumn {
@@ -240,7 +247,11 @@ func (c *compiled) shape(by, names []string) (int, error) {
 // read takes a whole answer.
 func (c *compiled) read(answer Answer, out *metric.Batch) error {
 	row := c.row(answer)
-	for answer.Next() {
+	for n := 1; answer.Next(); n++ {
+		if c.rows > 0 && n > c.rows {
+			out.Limited += len(c.values)
+			continue
+		}
 		if err := row.read(answer, out); err != nil {
 			return err
 		}

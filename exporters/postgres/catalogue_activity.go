@@ -6,7 +6,7 @@ import "github.com/alfred-agent-platform/backend-exporters/common/collect"
 // The exporter's own connection is not counted.
 var activity = collect.Table{
 	Name: "stat_activity", Prefix: "pg_stat_activity", Help: "pg_stat_activity: sessions by what they do and wait for.",
-	Limit: 10000,
+	Rows: 5000,
 	Sources: []collect.Source{collect.Always(`
 		SELECT d.datname, s.state, a.usename, a.application_name, a.backend_type, a.wait_event_type, a.wait_event,
 			coalesce(a.sessions, 0) AS count, coalesce(a.longest, 0) AS max_tx_duration

@@ -1,17 +1,33 @@
 package main
 
-import "github.com/alfred-agent-platform/backend-exporters/common/collect"
+import (
+	"fmt"
 
-// What there can be very much of is cut: the largest tables come first. One row more is asked for than is shown, so
-// that the cut is seen and counted.
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+)
+
+// How many tables and indexes are shown: the largest.
 const (
 	tableLimit = 1000
-	largest    = ` JOIN pg_class AS c ON c.oid = relid ORDER BY c.relpages DESC, c.oid LIMIT 1001`
+	indexLimit = 5000
 )
+
+// largest is a condition that holds for the largest relations of some kinds that users have made. It is an array,
+// which the views, unlike a join, take as a reason to look at these relations only. It has one more than is shown, so
+// that the cut is seen and counted.
+func largest(relation, kinds string, limit int) string {
+	return fmt.Sprintf(`%s = ANY (ARRAY(
+			SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+			WHERE c.relkind IN (%s) AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
+			ORDER BY c.relpages DESC, c.oid LIMIT %d))`, relation, kinds, limit+1)
+}
+
+// largestTables are those with rows, materialized views and the heads of partitioned tables.
+func largestTables(relation string) string { return largest(relation, `'r', 'm', 'p'`, tableLimit) }
 
 var tables = collect.Table{
 	Name: "stat_user_tables", Prefix: "pg_stat_user_tables", Help: "pg_stat_user_tables: what has been done with each table of the database.",
-	Limit: 22 * tableLimit,
+	Rows: tableLimit,
 	Sources: []collect.Source{collect.Always(`
 		SELECT current_database() AS datname, s.*,
 			extract(epoch FROM last_vacuum) AS vacuumed, extract(epoch FROM last_autovacuum) AS autovacuumed,
@@ -27,7 +43,9 @@ var tables = collect.Table{
 					FROM unnest(ARRAY['threshold', 'scale_factor', 'max_threshold']) AS o(name)
 				) AS options
 			) AS vacuum_threshold
-		FROM pg_stat_user_tables AS s` + largest)},
+		FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = relid
+		WHERE ` + largestTables(`relid`) + `
+		ORDER BY c.relpages DESC, c.oid`)},
 	Columns: []collect.Column{
 		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
 		collect.Count("seq_scan", "seq_scan", "Scans of the whole table."),
@@ -59,7 +77,7 @@ var tables = collect.Table{
 // locked for himself, or is about to, is left out: it would keep us waiting, and so all who come after us.
 var tableSizes = collect.Table{
 	Name: "stat_user_tables_size", Prefix: "pg_stat_user_tables", Help: "pg_table_size() and pg_indexes_size(): disk space of each table of the database.",
-	Class: collect.Dear, Limit: 2 * tableLimit,
+	Class: collect.Dear, Rows: tableLimit,
 	Sources: []collect.Source{collect.Always(`
 		WITH locked AS MATERIALIZED (
 			SELECT relation FROM pg_locks
@@ -71,9 +89,9 @@ var tableSizes = collect.Table{
 		SELECT current_database() AS datname, n.nspname AS schemaname, c.relname,
 			pg_table_size(c.oid) AS size, pg_indexes_size(c.oid) AS indexes
 		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-		WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
+		WHERE ` + largestTables(`c.oid`) + `
 			AND c.oid NOT IN (SELECT relation FROM busy) AND c.reltoastrelid NOT IN (SELECT relation FROM busy)
-		ORDER BY c.relpages DESC, c.oid LIMIT 1001`)},
+		ORDER BY c.relpages DESC, c.oid`)},
 	Columns: []collect.Column{
 		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
 		collect.Value("size", "table_size_bytes", "Disk space of the table without its indexes, what is stored out of line included, in bytes. Absent while the table is locked exclusively."),
@@ -83,9 +101,12 @@ var tableSizes = collect.Table{
 
 var tableBlocks = collect.Table{
 	Name: "statio_user_tables", Prefix: "pg_statio_user_tables", Help: "pg_statio_user_tables: blocks of each table of the database that were found in memory, or not.",
-	Limit: 8 * tableLimit,
+	Rows: tableLimit,
 	Sources: []collect.Source{collect.Always(`
-		SELECT current_database() AS datname, s.* FROM pg_statio_user_tables AS s` + largest)},
+		SELECT current_database() AS datname, s.*
+		FROM pg_statio_user_tables AS s JOIN pg_class AS c ON c.oid = relid
+		WHERE ` + largestTables(`relid`) + `
+		ORDER BY c.relpages DESC, c.oid`)},
 	Columns: []collect.Column{
 		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
 		collect.Count("heap_blks_read", "heap_blocks_read", "Blocks of the table that had to be read."),
@@ -101,11 +122,12 @@ var tableBlocks = collect.Table{
 
 var indexBlocks = collect.Table{
 	Name: "statio_user_indexes", Prefix: "pg_statio_user_indexes", Help: "pg_statio_user_indexes: blocks of each index of the database that were found in memory, or not.",
-	Off: true, Limit: 10 * tableLimit,
+	Off: true, Rows: indexLimit,
 	Sources: []collect.Source{collect.Always(`
 		SELECT schemaname, s.relname, indexrelname, idx_blks_read, idx_blks_hit
 		FROM pg_statio_user_indexes AS s JOIN pg_class AS c ON c.oid = indexrelid
-		ORDER BY c.relpages DESC, c.oid LIMIT 5001`)},
+		WHERE ` + largest(`indexrelid`, `'i'`, indexLimit) + `
+		ORDER BY c.relpages DESC, c.oid`)},
 	Columns: []collect.Column{
 		collect.Label("schemaname"), collect.Label("relname"), collect.Label("indexrelname"),
 		collect.Count("idx_blks_read", "idx_blks_read_total", "Blocks of the index that had to be read."),

@@ -36,6 +36,29 @@ func TestCatalogue(t *testing.T) {
 	}
 }
 
+// TestManyTables has more tables than are shown: the largest stay, whole, and the cut is told.
+func TestManyTables(t *testing.T) {
+	server := servers.NewPostgres(t, servers.PostgresOptions{
+		Initial:  append(slices.Clone(superuserSetup[:1]), `CREATE DATABASE shop`),
+		Settings: map[string]string{"max_locks_per_transaction": "1000"},
+	})
+	do(t, server, "shop", `DO $$ BEGIN FOR n IN 1..1100 LOOP EXECUTE format('CREATE TABLE t%s (id int)', n); END LOOP; END $$`,
+		`CREATE TABLE large (id int)`, `INSERT INTO large SELECT generate_series(1, 10000)`, `VACUUM large`)
+	p := scrape(t, monitorDSN(server, "shop"))
+	for _, name := range []string{"pg_stat_user_tables_seq_scan", "pg_stat_user_tables_n_live_tup", "pg_stat_user_tables_table_size_bytes", "pg_statio_user_tables_heap_blocks_hit"} {
+		if n := len(p.values(name)); n != tableLimit {
+			t.Errorf("%s has %d samples", name, n)
+		}
+		p.value(t, name, "relname", "large")
+	}
+	for _, collector := range []string{"stat_user_tables", "stat_user_tables_size", "statio_user_tables"} {
+		p.value(t, "pg_exporter_collector_series_limited", "collector", collector)
+	}
+	if n := len(p.values("pg_exporter_collector_series_limited")); n != 3 {
+		t.Errorf("%d collectors were cut", n)
+	}
+}
+
 // lacking says what a major has no view for, and what else is expected to be missing.
 func lacking(major int, more ...string) map[string]string {
 	missing := map[string]string{}

@@ -88,7 +88,7 @@ func (w *world) happen(t *testing.T) {
 	eventually(t, w.primary, `SELECT count(last_archived_time) FROM pg_stat_archiver`, "1")
 	eventually(t, w.primary, `SELECT count(*) FROM pg_replication_slots WHERE active`, "2")
 	eventually(t, w.primary, `SELECT count(xmin) FROM pg_replication_slots`, "1")
-	eventually(t, w.replica, `SELECT count(latest_end_time) FROM pg_stat_wal_receiver WHERE slot_name = 'repmgr_slot_1'`, "1")
+	eventually(t, w.replica, `SELECT count(latest_end_lsn) FROM pg_stat_wal_receiver WHERE slot_name = 'repmgr_slot_1'`, "1")
 }
 
 func do(t *testing.T, server *servers.Postgres, database string, statements ...string) {
