@@ -51,7 +51,7 @@ var locks = collect.Table{
 	Columns: []collect.Column{
 		collect.Label("datname"), collect.Label("mode"),
 		collect.Value("count", "count", "Locks of this mode that are held or waited for in the database. Locks of the exporter's own session are left out."),
-		collect.Value("waiting", "waiting_count", "Locks of this mode that are waited for."),
+		collect.Value("waiting", "waiting", "Locks of this mode that are waited for."),
 		collect.Value("longest", "longest_wait_seconds", "How long the longest wait for a lock of this mode lasts by now, in seconds. Absent while nobody waits."),
 	},
 }

@@ -78,7 +78,7 @@ func databaseConflicts(server string) collect.Table {
 			collect.Count("confl_snapshot", "confl_snapshot", "Queries cancelled because they could see rows that the primary has vacuumed."),
 			collect.Count("confl_bufferpin", "confl_bufferpin", "Queries cancelled because they pinned a buffer that recovery needed."),
 			collect.Count("confl_deadlock", "confl_deadlock", "Queries cancelled because of a deadlock with recovery."),
-			collect.Count("confl_active_logicalslot", "confl_active_logicalslot", "Uses of logical slots cancelled because of old snapshots or a too low wal_level on the primary. Since PostgreSQL 16."),
+			collect.Count("confl_active_logicalslot", "confl_active_logicalslot_total", "Uses of logical slots cancelled because of old snapshots or a too low wal_level on the primary. Since PostgreSQL 16."),
 		},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/suitetest"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -34,6 +35,21 @@ func TestCatalogue(t *testing.T) {
 			t.Run("anybody", func(t *testing.T) { checkAnybody(t, w) })
 		})
 	}
+}
+
+// TestNames lints all names and help texts but those that were made elsewhere, and looks up what the alerts use.
+func TestNames(t *testing.T) {
+	list, err := catalogue("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := collect.NewSelf("pg", exporter().Aliases)
+	var kept []string
+	for _, e := range establishedFamilies(t) {
+		kept = append(kept, e.name)
+	}
+	suitetest.Lint(t, list, self, func(name string) bool { return slices.Contains(kept, name) })
+	suitetest.Rules(t, "../../alerts/postgres*.yml", suitetest.Families(list, self), "pg_")
 }
 
 // TestManyTables has more tables than are shown: the largest stay, whole, and the cut is told.

@@ -35,7 +35,7 @@ var primaryTruths = []truth{
 	{"pg_long_running_transactions", ``, `SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend'`},
 	{"pg_long_running_transactions_oldest_age_seconds", ``, `SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity WHERE query NOT LIKE 'autovacuum:%'`},
 	{"pg_locks_count", `datname="shop",mode="accessexclusivelock"`, `SELECT 2`},
-	{"pg_locks_waiting_count", `datname="shop",mode="accesssharelock"`, `SELECT 1`},
+	{"pg_locks_waiting", `datname="shop",mode="accesssharelock"`, `SELECT 1`},
 	{"pg_prepared_transactions", `datname="shop"`, `SELECT 1`},
 	{"pg_prepared_transactions", `datname="quiet"`, `SELECT 0`},
 	{"pg_prepared_transactions_oldest_age_seconds", `datname="shop"`, `SELECT extract(epoch FROM clock_timestamp() - prepared) FROM pg_prepared_xacts`},
