@@ -36,7 +36,21 @@ type Exporter struct {
 	Program string            // in established metrics of the program: postgres_exporter
 	Env     string            // before the names of environment variables: PG_EXPORTER
 	Aliases map[string]string // see collect.NewSelf
+	Members Members           // what the targets' members are called, where they have some
 	Backend Backend
+}
+
+// Members names the parts of a target that are asked over connections of their own: a noun for metrics' names, and the
+// label that tells them apart.
+type Members struct{ Noun, Label string }
+
+// self declares what the exporter says of its own work.
+func (e Exporter) self() *collect.Self {
+	self := collect.NewSelf(e.Prefix, e.Aliases)
+	if e.Members != (Members{}) {
+		self.DeclareMembers(e.Prefix, e.Members.Noun, e.Members.Label)
+	}
+	return self
 }
 
 // Backend is what differs from one exporter to another.

@@ -96,7 +96,7 @@ func (p *program) scrapeOnce() int {
 	if len(setup.Targets) == 0 {
 		return p.fail(1, errors.New("no target is configured"))
 	}
-	targets := newTargets(collect.NewSelf(p.Prefix, p.Aliases), p.log)
+	targets := newTargets(p.self(), p.log)
 	targets.apply(setup)
 	defer targets.close()
 	ctx, cancel := context.WithTimeout(context.Background(), *p.timeout)
@@ -137,7 +137,7 @@ func (p *program) doctor() int {
 func (p *program) examine(target Target) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), *p.timeout)
 	defer cancel()
-	t := collect.NewTarget(target.Spec, collect.NewSelf(p.Prefix, p.Aliases), p.log)
+	t := collect.NewTarget(target.Spec, p.self(), p.log)
 	defer t.Close()
 	result := t.Scrape(ctx)
 	p.print("%s (%s)\n", target.Service, target.Name)

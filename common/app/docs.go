@@ -18,7 +18,7 @@ func (e Exporter) Docs(catalogue collect.Catalogue) string {
 		writeFamilies(&b, c.Families)
 	}
 	fmt.Fprintf(&b, "\n## Health and the exporter itself\n\n")
-	writeFamilies(&b, collect.NewSelf(e.Prefix, e.Aliases).Families())
+	writeFamilies(&b, e.self().Families())
 	return b.String()
 }
 

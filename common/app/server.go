@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 
-	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
 )
 
@@ -47,7 +46,7 @@ type server struct {
 func newServer(p *program, setup *Setup) *server {
 	s := &server{
 		program: p, renderer: newRenderer(), slots: make(chan struct{}, maxInFlight),
-		targets: newTargets(collect.NewSelf(p.Prefix, p.Aliases), p.log),
+		targets: newTargets(p.self(), p.log),
 		process: prometheus.NewRegistry(),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: p.Program + "_config_last_reload_successful",
 			Help: "Whether the last reload of the configuration succeeded."}),

@@ -1,7 +1,9 @@
 package collect
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -43,6 +45,9 @@ func (r *run) plan(id Identity) *plan {
 	r.mu.Lock()
 	r.steps = steps
 	r.mu.Unlock()
+	if spec := r.target.spec.Members; spec != nil && r.full {
+		p.add(spec.Question, func(answer Answer, err error, _, _ time.Time) { r.target.members.list(answer, err, spec.Admit) })
+	}
 	for _, class := range []Class{Cheap, Dear} {
 		for _, part := range r.parts {
 			if part.collector.Class == class {
@@ -63,7 +68,7 @@ func (r *run) planPart(p *plan, part *part, id Identity) {
 	case part.collector.Run != nil:
 		p.dialogues = append(p.dialogues, part)
 	default:
-		reader := &reader{part: part, left: len(questions), batch: r.target.batch(part.collector)}
+		reader := &reader{part: part, left: len(questions), batch: r.batch(part.collector)}
 		for i, question := range questions {
 			p.add(question, func(answer Answer, err error, _, last time.Time) { r.read(reader, i, answer, err, last) })
 		}
@@ -82,8 +87,15 @@ func (c *Collector) questions(id Identity) (questions []Question, missing string
 	return questions, missing, err
 }
 
-func (t *Target) batch(c *Collector) *metric.Batch {
-	return metric.NewBatch(c.limit(), t.spec.Labels...)
+// batch makes the batch for a collector's samples. Where members are asked, the samples that do not tell by themselves
+// from which one they are get a label that does.
+func (r *run) batch(c *Collector) *metric.Batch {
+	spec := r.target.spec
+	labels := spec.Labels
+	if spec.Members != nil && c.PerMember && !c.labelled(spec.Members.Label) {
+		labels = append(slices.Clone(labels), metric.Label{Name: spec.Members.Label, Value: cmp.Or(r.member, spec.Database)})
+	}
+	return metric.NewBatch(c.limit(), labels...)
 }
 
 // carryOut asks in one batch, then holds the dialogues one after another on the same connection. An error means that
@@ -137,7 +149,7 @@ func (r *run) read(to *reader, i int, answer Answer, err error, last time.Time) 
 // dialogue runs a collector that asks for itself, and tells whether the connection is in order afterwards: not where
 // the dialogue broke off in the midst of a word.
 func (r *run) dialogue(ctx context.Context, conn Conn, p *part) (reusable bool) {
-	start, batch := time.Now(), r.target.batch(p.collector)
+	start, batch := time.Now(), r.batch(p.collector)
 	err := guard(func() error { return p.collector.Run(ctx, conn, batch) })
 	if err != nil {
 		err = fault.Wrap(r.target.spec.Driver.Classify(err), p.collector.Name, err)

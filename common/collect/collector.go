@@ -93,7 +93,9 @@ type Collector struct {
 	Every    time.Duration // slow class: how long an answer is good
 	Off      bool          // only on when asked for
 	Limit    int           // samples a run; 0 means DefaultSeriesLimit
-	Needs    Needs
+	// PerMember is for what is asked of each of a target's Members as well.
+	PerMember bool
+	Needs     Needs
 
 	// Ask says what to ask of this server; nothing means that the server is too old or too new.
 	Ask func(Identity) []Question
@@ -111,6 +113,11 @@ func (c *Collector) limit() int {
 		return c.Limit
 	}
 	return DefaultSeriesLimit
+}
+
+// labelled tells whether the collector's samples have a label.
+func (c *Collector) labelled(name string) bool {
+	return slices.ContainsFunc(c.Families, func(f *metric.Family) bool { return slices.Contains(f.Labels, name) })
 }
 
 // declares tells whether a family may be published by the collector.

@@ -80,10 +80,17 @@ func (t *Target) complete(r *run, result *Result, parts []*part) *Result {
 			result.batches = append(result.batches, p.batch)
 		}
 	}
+	var members memberParts
+	if spec := t.spec.Members; spec != nil && r.full {
+		var states []memberState
+		members, states = t.members.snapshot(result.At, r.started, spec.Connections)
+		result.batches = append(result.batches, members.batches...)
+		result.batches = append(result.batches, t.self.members(t, states))
+	}
 	t.mu.Lock()
 	totals := t.totals.clone()
 	t.mu.Unlock()
-	result.batches = append(result.batches, t.self.batch(t, result, parts, totals))
+	result.batches = append(result.batches, t.self.batch(t, result, parts, members, totals))
 	return result
 }
 

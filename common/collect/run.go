@@ -16,6 +16,7 @@ import (
 // run is one pass over a target: the questions of the health check and, when full, of all collectors.
 type run struct {
 	target  *Target
+	member  string // the one that is asked, "" for the target itself
 	full    bool
 	started time.Time
 	cancel  context.CancelFunc
@@ -23,8 +24,8 @@ type run struct {
 	// Written by the run alone before it closes done.
 	done     chan struct{}
 	ended    time.Time
-	first    <-chan struct{} // nil, or closed when the slow collectors have answered for the first time
-	complete sync.Once       // when they have
+	first    []<-chan struct{} // each closed when something in the background has answered for the first time
+	complete sync.Once         // when all have
 
 	// Under the target's lock.
 	result    *Result // of a run that has ended
@@ -77,6 +78,13 @@ func newRun(t *Target, full bool) *run {
 		}
 	}
 	return r
+}
+
+// waitFor takes note of what the first scrape waits for, if it is something.
+func (r *run) waitFor(first <-chan struct{}) {
+	if first != nil {
+		r.first = append(r.first, first)
+	}
 }
 
 // guard calls a driver or a collector and turns a panic into an error that says where it was.

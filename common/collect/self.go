@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
@@ -18,6 +19,7 @@ type Self struct {
 	turnArounds, received, sent                *metric.Family
 	duplicates, repaired, limited              *metric.Family
 	health                                     *health.Families
+	memberSuccess, memberFailure, memberAge    *metric.Family // nil where targets have no members
 	aliases                                    []alias
 	all                                        []*metric.Family
 }
@@ -76,7 +78,7 @@ func (s *Self) alias(prefix string, aliases map[string]string) {
 func (s *Self) Families() []*metric.Family { return s.all }
 
 // batch says how a scrape went.
-func (s *Self) batch(t *Target, r *Result, parts []*part, sums totals) *metric.Batch {
+func (s *Self) batch(t *Target, r *Result, parts []*part, members memberParts, sums totals) *metric.Batch {
 	out := metric.NewBatch(0, t.spec.Labels...)
 	out.Add(s.up, truth(r.Up))
 	if !r.Up {
@@ -84,8 +86,8 @@ func (s *Self) batch(t *Target, r *Result, parts []*part, sums totals) *metric.B
 	}
 	failed := !r.Up
 	for _, p := range parts {
-		s.part(out, p, r.At)
-		failed = failed || p.state == broken
+		s.part(out, p, members, r.At)
+		failed = failed || p.state == broken || members.failing[p.collector.Name]
 	}
 	for _, f := range sortedFailures(sums.failures) {
 		out.Add(s.failures, float64(sums.failures[f]), f.collector, string(f.reason))
@@ -107,10 +109,35 @@ func (s *Self) batch(t *Target, r *Result, parts []*part, sums totals) *metric.B
 	return out
 }
 
+// DeclareMembers adds the families that say how each member of a target fares, such as each database of a server.
+func (s *Self) DeclareMembers(prefix, noun, label string) {
+	gauge := func(name, help string, labels ...string) *metric.Family {
+		return s.declare(&metric.Family{Name: prefix + "_exporter_" + noun + name, Help: help, Labels: labels})
+	}
+	s.memberSuccess = gauge("_success", "Whether the "+noun+" could be asked (1) or not (0).", label)
+	s.memberFailure = gauge("_failure_info", "Why the "+noun+" could not be asked; absent while it can be.", label, "reason")
+	s.memberAge = gauge("_age_seconds", "Age of what the "+noun+" answered; absent where nothing of it is served.", label)
+}
+
+// members says how the members of a target fare.
+func (s *Self) members(t *Target, states []memberState) *metric.Batch {
+	out := metric.NewBatch(0, t.spec.Labels...)
+	for _, m := range states {
+		out.Add(s.memberSuccess, truth(m.fault == fault.None), m.name)
+		if m.fault != fault.None {
+			out.Add(s.memberFailure, 1, m.name, string(m.fault))
+		}
+		if m.served {
+			out.Add(s.memberAge, m.age.Seconds(), m.name)
+		}
+	}
+	return out
+}
+
 // part says how one collector fared. A slow one that has not been answered yet is neither success nor failure.
-func (s *Self) part(out *metric.Batch, p *part, now time.Time) {
+func (s *Self) part(out *metric.Batch, p *part, members memberParts, now time.Time) {
 	name := p.collector.Name
-	out.Add(s.success, truth(p.state == finished || p.state == unsupported), name)
+	out.Add(s.success, truth((p.state == finished || p.state == unsupported) && !members.failing[name]), name)
 	out.Add(s.duration, p.took.Seconds(), name)
 	if p.state == unsupported {
 		out.Add(s.missing, 1, name, p.missing)
@@ -118,8 +145,8 @@ func (s *Self) part(out *metric.Batch, p *part, now time.Time) {
 	if p.batch == nil {
 		return
 	}
-	if p.batch.Limited > 0 {
-		out.Add(s.overLimit, float64(p.batch.Limited), name)
+	if limited := p.batch.Limited + members.limited[name]; limited > 0 {
+		out.Add(s.overLimit, float64(limited), name)
 	}
 	if p.collector.Class == Slow {
 		out.Add(s.age, now.Sub(p.at).Seconds(), name)

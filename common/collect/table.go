@@ -30,9 +30,11 @@ type Table struct {
 	Class   Class
 	Every   time.Duration
 	Off     bool
-	Limit   int
-	Rows    int // rows that are shown; what comes after them counts as left out, so one row more is worth asking for
-	Needs   Needs
+	// PerMember is for what is asked of each database of a server as well, where they are discovered.
+	PerMember bool
+	Limit     int
+	Rows      int // rows that are shown; what comes after them counts as left out, so one row more is worth asking for
+	Needs     Needs
 }
 
 // Source is what to ask servers of a range of versions: From <= version < Below, 0 meaning open. In the text, {NAME}
@@ -120,7 +122,7 @@ func (t Table) Collector() (*Collector, error) {
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
 	collector := &Collector{
-		Name: t.Name, Help: t.Help, Class: t.Class, Every: t.Every, Off: t.Off, Limit: t.Limit, Needs: t.Needs,
+		Name: t.Name, Help: t.Help, Class: t.Class, Every: t.Every, Off: t.Off, Limit: t.Limit, Needs: t.Needs, PerMember: t.PerMember,
 		Ask:  t.ask,
 		Read: func(_ int, answer Answer, out *metric.Batch) error { return compiled.read(answer, out) },
 	}

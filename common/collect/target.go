@@ -25,6 +25,7 @@ type Spec struct {
 	Labels     []metric.Label
 	Driver     Driver
 	Collectors Catalogue // the enabled ones
+	Members    *Members  // nil where only the target itself is asked
 }
 
 // Target is one backend, scraped by any number of callers at once through one kept connection.
@@ -35,6 +36,7 @@ type Target struct {
 	service *health.Service
 	link    link // touched by the present run only
 	slow    background
+	members members
 	closing sync.Once
 
 	mu      sync.Mutex
@@ -131,19 +133,21 @@ func (t *Target) await(ctx context.Context, r *run) *Result {
 	case <-ctx.Done():
 		return t.partial(ctx, r)
 	}
-	if r.first != nil {
+	for _, first := range r.first {
 		select {
-		case <-r.first:
-			t.completed(r)
+		case <-first:
 		case <-ctx.Done():
 		}
+	}
+	if len(r.first) > 0 && ctx.Err() == nil {
+		t.completed(r)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return r.result
 }
 
-// completed adds the first answers of the slow collectors to the result of the first scrape.
+// completed adds the first answers from the background to the result of the first scrape.
 func (t *Target) completed(r *run) {
 	r.complete.Do(func() {
 		result := t.compose(r, true)
@@ -181,20 +185,26 @@ func (t *Target) execute(ctx context.Context, r *run) {
 // converse connects if needed and asks, and counts what that costs.
 func (t *Target) converse(ctx context.Context, r *run) error {
 	before := t.link.usage()
-	err := t.attempt(ctx, r)
+	err := t.attempt(ctx, &t.link, r)
+	var more Usage
+	if err == nil && r.full && t.spec.Members != nil {
+		var first <-chan struct{}
+		more, first = t.askMembers(ctx)
+		r.waitFor(first)
+	}
 	after := t.link.usage()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.usage = after.minus(before)
+	r.usage = after.minus(before).plus(more)
 	return err
 }
 
 // attempt asks on the kept connection. One that breaks before its first answer was closed by the server while idle:
 // it is replaced once, so that a restart of the server costs no scrape.
-func (t *Target) attempt(ctx context.Context, r *run) error {
+func (t *Target) attempt(ctx context.Context, line *link, r *run) error {
 	for {
-		conn, fresh, err := t.link.open(ctx)
-		r.connected(fresh, t.link.took, err)
+		conn, fresh, err := line.open(ctx)
+		r.connected(fresh, line.took, err)
 		if err != nil {
 			return err
 		}
@@ -205,12 +215,12 @@ func (t *Target) attempt(ctx context.Context, r *run) error {
 		if err != nil {
 			err = fault.Wrap(t.spec.Driver.Classify(err), "asking", err)
 		}
-		t.link.drop()
+		line.drop()
 		if err == nil || r.heard() || ctx.Err() != nil {
 			return err
 		}
 		if fresh {
-			t.link.failed(err)
+			line.failed(err)
 			return err
 		}
 		r.restart()
@@ -235,7 +245,7 @@ func (t *Target) finish(r *run) {
 		t.noteTarget(check, r.cause())
 		if r.full && check.Status() != health.Down {
 			t.noteCollectors(changed)
-			r.first = t.slow.start(t)
+			r.waitFor(t.slow.start(t))
 		}
 	}
 	result := t.compose(r, true)
@@ -266,6 +276,7 @@ func (t *Target) Close() {
 		if r != nil {
 			<-r.done
 		}
+		t.members.stop()
 		if err := t.hangUp(); err != nil {
 			t.log.Warn("closing the connection failed", "err", err)
 		}

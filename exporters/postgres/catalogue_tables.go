@@ -26,8 +26,10 @@ func largest(relation, kinds string, limit int) string {
 func largestTables(relation string) string { return largest(relation, `'r', 'm', 'p'`, tableLimit) }
 
 var tables = collect.Table{
-	Name: "stat_user_tables", Prefix: "pg_stat_user_tables", Help: "pg_stat_user_tables: what has been done with each table of the database.",
-	Rows: tableLimit,
+	Name:   "stat_user_tables",
+	Prefix: "pg_stat_user_tables", Help: "pg_stat_user_tables: what has been done with each table of the database.",
+	PerMember: true,
+	Rows:      tableLimit,
 	Sources: []collect.Source{collect.Always(`
 		SELECT current_database() AS datname, s.*,
 			extract(epoch FROM last_vacuum) AS vacuumed, extract(epoch FROM last_autovacuum) AS autovacuumed,
@@ -76,8 +78,10 @@ var tables = collect.Table{
 // tableSizes stands alone because to measure a table one must lock it, if only for an instant. What somebody has
 // locked for himself, or is about to, is left out: it would keep us waiting, and so all who come after us.
 var tableSizes = collect.Table{
-	Name: "stat_user_tables_size", Prefix: "pg_stat_user_tables", Help: "pg_table_size() and pg_indexes_size(): disk space of each table of the database.",
-	Class: collect.Dear, Rows: tableLimit,
+	Name:   "stat_user_tables_size",
+	Prefix: "pg_stat_user_tables", Help: "pg_table_size() and pg_indexes_size(): disk space of each table of the database.",
+	PerMember: true,
+	Class:     collect.Dear, Rows: tableLimit,
 	Sources: []collect.Source{collect.Always(`
 		WITH locked AS MATERIALIZED (
 			SELECT relation FROM pg_locks
@@ -100,8 +104,10 @@ var tableSizes = collect.Table{
 }
 
 var tableBlocks = collect.Table{
-	Name: "statio_user_tables", Prefix: "pg_statio_user_tables", Help: "pg_statio_user_tables: blocks of each table of the database that were found in memory, or not.",
-	Rows: tableLimit,
+	Name:   "statio_user_tables",
+	Prefix: "pg_statio_user_tables", Help: "pg_statio_user_tables: blocks of each table of the database that were found in memory, or not.",
+	PerMember: true,
+	Rows:      tableLimit,
 	Sources: []collect.Source{collect.Always(`
 		SELECT current_database() AS datname, s.*
 		FROM pg_statio_user_tables AS s JOIN pg_class AS c ON c.oid = relid
@@ -121,8 +127,10 @@ var tableBlocks = collect.Table{
 }
 
 var indexBlocks = collect.Table{
-	Name: "statio_user_indexes", Prefix: "pg_statio_user_indexes", Help: "pg_statio_user_indexes: blocks of each index of the database that were found in memory, or not.",
-	Off: true, Rows: indexLimit,
+	Name:   "statio_user_indexes",
+	Prefix: "pg_statio_user_indexes", Help: "pg_statio_user_indexes: blocks of each index of the database that were found in memory, or not.",
+	PerMember: true,
+	Off:       true, Rows: indexLimit,
 	Sources: []collect.Source{collect.Always(`
 		SELECT schemaname, s.relname, indexrelname, idx_blks_read, idx_blks_hit
 		FROM pg_statio_user_indexes AS s JOIN pg_class AS c ON c.oid = indexrelid

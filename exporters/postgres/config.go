@@ -26,7 +26,8 @@ const defaultConfigFile = "postgres_exporter.yml"
 
 // backend reads flags, environment and the configuration file.
 type backend struct {
-	file *string
+	file      *string
+	discovery discovery
 }
 
 // file is the configuration file. Its auth_modules are those of postgres_exporter, with a list of the targets that
@@ -60,6 +61,7 @@ type userPass struct {
 // Flags adds the flags of this exporter.
 func (b *backend) Flags(a *kingpin.Application) {
 	b.file = a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").Default(defaultConfigFile).String()
+	b.discovery.flags(a)
 }
 
 // Catalogue lists the collectors.
@@ -76,7 +78,10 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 	if len(sources) == 0 && len(f.AuthModules) == 0 {
 		return nil, errors.New("no target: set DATA_SOURCE_NAME (such as postgresql://user@host:5432/postgres), or DATA_SOURCE_URI with DATA_SOURCE_USER and DATA_SOURCE_PASS_FILE, or list targets in --config.file")
 	}
-	l := loader{enabled: enabled, timeout: timeout, labelled: len(sources) > 1}
+	if err := b.discovery.check(); err != nil {
+		return nil, err
+	}
+	l := loader{enabled: enabled, timeout: timeout, labelled: len(sources) > 1, discovery: b.discovery}
 	setup := &app.Setup{}
 	for _, s := range sources {
 		target, err := l.target(s)
@@ -214,6 +219,8 @@ type loader struct {
 	enabled  func(string) bool
 	timeout  time.Duration
 	labelled bool // several targets share a page
+
+	discovery discovery
 }
 
 // target checks a source and makes a target of it.
@@ -249,7 +256,7 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 	}
 	return collect.Spec{
 		Name: server + "/" + database, Service: server, Database: database, DriverType: health.PostgreSQL,
-		Driver: d, Collectors: all,
+		Driver: d, Collectors: all, Members: l.discovery.members(d),
 	}, err
 }
 

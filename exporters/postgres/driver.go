@@ -35,6 +35,7 @@ const (
 // driver opens connections to one database.
 type driver struct {
 	settings  func() (*pgconn.Config, error)                         // reads secrets anew
+	database  string                                                 // instead of the settings' own, where it is not ""
 	statement time.Duration                                          // longest time of one question
 	guard     func(network, address string, c syscall.RawConn) error // on the addresses that names resolve to
 }
@@ -59,6 +60,9 @@ func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
 		return nil, fault.Wrap(fault.Config, "connection settings", err)
 	}
 	c := &conn{prepared: map[string]*pgconn.StatementDescription{}, dialer: net.Dialer{Control: d.guard}}
+	if d.database != "" {
+		config.Database = d.database
+	}
 	d.prepare(ctx, config)
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {

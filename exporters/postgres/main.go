@@ -22,6 +22,7 @@ func exporter() app.Exporter {
 			"exporter_collector_success":          "pg_scrape_collector_success",
 			"exporter_collector_duration_seconds": "pg_scrape_collector_duration_seconds",
 		},
+		Members: app.Members{Noun: "database", Label: "datname"},
 		Backend: &backend{},
 	}
 }
