@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -166,6 +168,29 @@ func checkValues(t *testing.T, w *world) {
 	}
 	compareTruths(t, w.primary, truths)
 	compareTruths(t, w.replica, replicaTruths)
+	checkCreated(t, w.primary)
+}
+
+// checkCreated looks whether counters tell since when they count.
+func checkCreated(t *testing.T, server *servers.Postgres) {
+	do(t, server, "quiet", `SELECT pg_stat_reset(), pg_stat_reset_shared('archiver')`)
+	eventually(t, server, `SELECT count(stats_reset) FROM pg_stat_database WHERE datname = 'quiet'`, "1")
+	p := scrape(t, monitorDSN(server, "shop"))
+	for name, query := range map[string]string{
+		"pg_stat_database_xact_commit":         `SELECT extract(epoch FROM stats_reset) FROM pg_stat_database WHERE datname = 'quiet'`,
+		"pg_stat_archiver_archived_count":      `SELECT extract(epoch FROM stats_reset) FROM pg_stat_archiver`,
+		"pg_stat_bgwriter_buffers_alloc_total": `SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter`,
+	} {
+		want, _ := strconv.ParseFloat(ask(t, server, "shop", query), 64)
+		metrics := p.family(name).GetMetric()
+		if at := slices.IndexFunc(metrics, func(m *dto.Metric) bool { return has(m, []string{"datname", "quiet"}) }); at >= 0 {
+			metrics = metrics[at:]
+		}
+		got := metrics[0].GetCounter().GetCreatedTimestamp().AsTime()
+		if math.Abs(float64(got.UnixMicro())/1e6-want) > 1e-5 {
+			t.Errorf("%s was created at %v, not %v", name, got, want)
+		}
+	}
 }
 
 func compareTruths(t *testing.T, server *servers.Postgres, truths []truth) {
