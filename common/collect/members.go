@@ -201,11 +201,10 @@ func (t *Target) noteMember(one *member, r *run) {
 	check := r.check()
 	t.mu.Lock()
 	for _, p := range r.parts {
-		if p.state == finished {
-			t.totals.duplicates += uint64(p.batch.Duplicates)
-			t.totals.repaired += uint64(p.batch.Repaired)
-			t.totals.limited += uint64(p.batch.Limited)
-		} else if p.state == broken {
+		switch p.state {
+		case finished:
+			t.totals.bring(p.batch)
+		case broken:
 			t.totals.failures[failure{p.collector.Name, p.kind}]++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
 // totals is what a target counts over its life.
@@ -58,15 +59,20 @@ func (t *totals) settle(r *run, parts []*part, gone bool) (changed []*part) {
 	}
 	for _, p := range parts {
 		if p.state == finished {
-			t.duplicates += uint64(p.batch.Duplicates)
-			t.repaired += uint64(p.batch.Repaired)
-			t.limited += uint64(p.batch.Limited)
+			t.bring(p.batch)
 		}
 		if !gone && t.kinds[p.collector.Name] != p.kind {
 			changed = append(changed, p)
 		}
 	}
 	return changed
+}
+
+// bring counts what was wrong with samples that are published.
+func (t *totals) bring(batch *metric.Batch) {
+	t.duplicates += uint64(batch.Duplicates)
+	t.repaired += uint64(batch.Repaired)
+	t.limited += uint64(batch.Limited)
 }
 
 // noteCollectors logs the collectors that begin to fail, fail in another way, or heal. It is not called while the
