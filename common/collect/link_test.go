@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -41,6 +42,35 @@ func TestRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRefusedInBetween holds that another failure ends a row of refusals, and that an attempt which was called off does
+// not.
+func TestRefusedInBetween(t *testing.T) {
+	s := newServer()
+	outcomes := []fault.Kind{fault.Auth, fault.Auth, fault.Unreachable, fault.Auth, fault.Auth, "called off", fault.Auth, fault.None}
+	s.connect = func(ctx context.Context, attempt int) error {
+		switch kind := outcomes[attempt-1]; kind {
+		case fault.None:
+			return nil
+		case "called off":
+			<-ctx.Done()
+			return ctx.Err()
+		default:
+			return fault.New(kind, "no")
+		}
+	}
+	bubble(t, s, nil, func(f *fixture) {
+		for !f.scrape(second / 4).Up {
+			time.Sleep(second / 4)
+		}
+		for i, want := range []time.Duration{second, 2 * second, second, second, 2 * second, second, 30 * second} {
+			wait := f.times()[i+1] - f.times()[i]
+			if most := want + want/10 + second/2; wait < want || wait > most {
+				t.Errorf("attempt %d came after %v, want at least %v and at most %v", i+2, wait, want, most)
+			}
+		}
+	})
 }
 
 // refused scrapes once, which is answered at once, and tells whether the target is up.
@@ -112,6 +142,7 @@ func TestConnectionBreaks(t *testing.T) {
 		"kept, closed while idle": {kept: true, idle: true, attempts: 2, want: "fake_good{key=\"a\"} 1\nfake_up 1\n"},
 		"kept, and the new one breaks too": {kept: true, idle: true, replies: map[string]reply{"ping": {breaks: errGone}},
 			attempts: 2, reason: fault.Unreachable, want: "fake_up 0\n"},
+		"kept, stalls":               {kept: true, replies: map[string]reply{"ping": {stalls: true}}, attempts: 1, reason: fault.Timeout, want: "fake_up 0\n"},
 		"new":                        {replies: map[string]reply{"ping": {breaks: errGone}}, attempts: 1, reason: fault.Unreachable, want: "fake_up 0\n"},
 		"kept, after an answer":      {kept: true, replies: map[string]reply{"good": {breaks: errGone}}, attempts: 1, reason: fault.Unreachable, want: "fake_up 1\n"},
 		"kept, after a refusal":      {kept: true, replies: map[string]reply{"ping": {err: errGone}, "good": {breaks: errGone}}, attempts: 1, reason: fault.Unreachable, want: "fake_up 0\n"},
@@ -137,6 +168,7 @@ func TestConnectionBreaks(t *testing.T) {
 				if state, _ := result.Find("good"); state.Fault != test.reason {
 					t.Errorf("the collector fails with %q, want %q", state.Fault, test.reason)
 				}
+				synctest.Wait()
 				if len(f.times()) != test.attempts {
 					t.Errorf("there were %d attempts to connect, want %d", len(f.times()), test.attempts)
 				}
@@ -189,8 +221,8 @@ func TestReplacedServer(t *testing.T) {
 			fake_exporter_collector_unsupported_info{collector="old",missing="replica"} 1
 			fake_good{key="a"} 1
 		`)
-		if result.Identity.Replica {
-			t.Error("the result holds the old identity")
+		if state, _ := result.Find("good"); result.Identity.Replica || state.Missing != "" {
+			t.Errorf("the result holds the old identity, or %q is missing", state.Missing)
 		}
 	})
 }
@@ -208,6 +240,22 @@ func TestUsage(t *testing.T) {
 		f.set("read", reply{breaks: errGone})
 		if got := f.scrape(second).Usage; got != (Usage{TurnArounds: 1, Received: 100, Sent: 20}) {
 			t.Errorf("a scrape that broke off cost %+v", got)
+		}
+	})
+}
+
+// TestKeptConnection holds that the time of a connection is counted when it is made, and shown as long as it is kept.
+func TestKeptConnection(t *testing.T) {
+	s := newServer()
+	s.connect = func(context.Context, int) error { time.Sleep(second / 10); return nil }
+	bubble(t, s, nil, func(f *fixture) {
+		for range 3 {
+			f.expect(f.scrape(second), "db_connection db_query_duration_seconds_count{database=\"db\",operation=\"connect\"", `
+				db_connection_latency_seconds{db_name="db",service="fake"} 0.1
+				db_connection_success{db_name="db",service="fake"} 1
+				db_query_duration_seconds_count{database="db",operation="connect",service="fake"} 1
+			`)
+			later()
 		}
 	})
 }
@@ -347,12 +395,18 @@ func TestPanics(t *testing.T) {
 			}
 			bubble(t, s, collectors, func(f *fixture) {
 				f.expect(f.scrape(second), "fake_exporter_collector_failures fake_exporter_collector_success fake_good fake_bad fake_up", test.want)
+				if test.want != alone && len(s.conns) > 0 && !s.conns[0].closed {
+					t.Error("the connection is used on, though nobody knows how it is")
+				}
 				s.connect, s.classify, s.probes = nil, nil, newServer().probes
 				s.set("ping", table("ok", "1"))
 				s.set("good", table("key value", "a 1"))
 				later()
 				if text := page(t, f.scrape(2*second)); !strings.Contains(text, "fake_good{key=\"a\"} 1\n") {
 					t.Errorf("the scrape after the panic says\n%s", text)
+				}
+				if name == "Connect" && s.times()[1] != second {
+					t.Errorf("the second attempt came after %v", s.times()[1])
 				}
 			})
 		})
@@ -395,7 +449,9 @@ func TestPanicsOfAConnection(t *testing.T) {
 				bug.Store(where)
 				f.spec.Driver = hostile{s, &bug}
 				f.link.driver = f.spec.Driver
-				f.scrape(second)
+				if result := f.scrape(second); where == "Identity" && result.Fault != fault.Internal {
+					t.Errorf("the first scrape says up %v, %q", result.Up, result.Fault)
+				}
 				later()
 				f.set("good", reply{breaks: errGone}) // the connection is closed
 				if result := f.scrape(second); result.Err == nil {

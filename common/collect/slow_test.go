@@ -119,7 +119,9 @@ func TestSlowFails(t *testing.T) {
 		time.Sleep(every)
 		f.scrape(second) // begins the run that fails
 		for minute := 1; minute < 5; minute++ {
-			time.Sleep(time.Minute + second)
+			time.Sleep(30 * second)
+			f.scrape(second) // too soon after the failure
+			time.Sleep(31 * second)
 			f.expect(f.scrape(second), slowNames, fmt.Sprintf(`
 				fake_background{key="a"} 1
 				fake_exporter_collector_age_seconds{collector="background"} %d

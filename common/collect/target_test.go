@@ -340,10 +340,11 @@ func TestReplica(t *testing.T) {
 func TestHealthOfEachCaller(t *testing.T) {
 	s := newServer()
 	bubble(t, s, nil, func(f *fixture) {
-		const names = "fake_up service_health db_connection_success db_ping_success"
+		const names = "fake_up service_health db_connection_success db_ping_success db_read_success"
 		f.expect(f.scrape(second), names, `
 			db_connection_success{db_name="db",service="fake"} 1
 			db_ping_success{db_name="db",service="fake"} 1
+			db_read_success{db_name="db",service="fake"} 1
 			fake_up 1
 			service_health{service="fake"} 1
 		`)

@@ -156,6 +156,7 @@ func TestMergedBatches(t *testing.T) {
 	second.Add(&Family{Name: "f", Help: "Second.", Labels: labels}, 2, "a")
 	second.Add(&Family{Name: "f", Help: "Third.", Type: Counter, Labels: labels}, 4, "c")
 	second.Add(&Family{Name: "f", Help: "Fourth.", Labels: labels}, 3, "b")
+	second.Add(&Family{Name: "g", Help: "After.", Labels: labels}, 5, "b")
 	expect(t, encode(t, expfmt.FmtText, first, second), `
 		# HELP f First.
 		# TYPE f gauge
@@ -164,6 +165,7 @@ func TestMergedBatches(t *testing.T) {
 		# HELP g Before.
 		# TYPE g gauge
 		g{l="a"} 1
+		g{l="b"} 5
 	`)
 }
 
