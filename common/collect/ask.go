@@ -3,6 +3,7 @@ package collect
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -138,12 +139,22 @@ func (r *run) read(to *reader, i int, answer Answer, err error, last time.Time) 
 		err = guard(func() error { return collector.Read(i, answer, to.batch) })
 	}
 	if err != nil && to.err == nil {
-		to.err = fault.Wrap(r.target.spec.Driver.Classify(err), collector.Name, err)
+		to.err = fault.Wrap(collector.kind(err, r.target.spec.Driver), collector.Name, err)
 	}
 	to.took += time.Since(last)
 	if to.left--; to.left == 0 {
 		r.publish(to.part, to.batch, to.err, to.took)
 	}
+}
+
+// kind tells the kind of what a collector's question met. A built-in one that asks for what is not there has met a
+// server that lacks it; in one of a user's own it is a mistake, which must not pass for success.
+func (c *Collector) kind(err error, driver Driver) fault.Kind {
+	kind, known := driver.Classify(err), (*fault.Error)(nil)
+	if c.Own && !errors.As(err, &known) && (kind == fault.Unsupported || kind == fault.Internal) {
+		return fault.Config
+	}
+	return kind
 }
 
 // dialogue runs a collector that asks for itself, and tells whether the connection is in order afterwards: not where

@@ -93,6 +93,7 @@ type Collector struct {
 	Every    time.Duration // slow class: how long an answer is good
 	Off      bool          // only on when asked for
 	Limit    int           // samples a run; 0 means DefaultSeriesLimit
+	Own      bool          // a user's: that the server does not take the question is a mistake in the configuration
 	// PerMember is for what is asked of each of a target's Members as well.
 	PerMember bool
 	Needs     Needs

@@ -303,6 +303,12 @@ func (r *row) read(answer Answer, out *metric.Batch) error {
 	}
 	for i := range r.compiled.values {
 		value, number, present := &r.compiled.values[i], 1.0, true
+		if value.family.Type == metric.Histogram {
+			if err := r.histogram(answer, value, out); err != nil {
+				return err
+			}
+			continue
+		}
 		if value.field != "" {
 			var err error
 			if number, present, err = r.number(answer, i); err != nil {

@@ -133,7 +133,7 @@ func TestParseYAML(t *testing.T) {
 		"name: [":               "line 1",
 		"name: a\nname: b":      "line 2",
 	} {
-		err := parseYAML([]byte(text), &settings{})
+		err := ParseYAML([]byte(text), &settings{})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
@@ -150,6 +150,6 @@ func FuzzParseYAML(f *testing.F) {
 		var into struct {
 			Targets []map[string]Secret `yaml:"targets"`
 		}
-		_ = parseYAML([]byte(text), &into) // it may refuse, and must not panic
+		_ = ParseYAML([]byte(text), &into) // it may refuse, and must not panic
 	})
 }

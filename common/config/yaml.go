@@ -18,13 +18,14 @@ func ReadYAML(path string, into any) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the configuration file %s: %w", path, cause(err))
 	}
-	if err := parseYAML(content, into); err != nil {
+	if err := ParseYAML(content, into); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
-func parseYAML(content []byte, into any) error {
+// ParseYAML is ReadYAML of what was read already. Its errors name the line.
+func ParseYAML(content []byte, into any) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
 	switch err := decoder.Decode(into); {
