@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +29,7 @@ const defaultConfigFile = "postgres_exporter.yml"
 type backend struct {
 	file      *string
 	discovery discovery
+	write     writeProbe
 }
 
 // file is the configuration file. Its auth_modules are those of postgres_exporter, with a list of the targets that
@@ -44,6 +46,7 @@ type source struct {
 	URI      config.Secret `yaml:"uri"` // host:port/database?options
 	User     config.Secret `yaml:"user"`
 	Password config.Secret `yaml:"password"`
+	Health   *writeProbe   `yaml:"health"` // nil: what the flags say
 }
 
 type authModule struct {
@@ -62,6 +65,7 @@ type userPass struct {
 func (b *backend) Flags(a *kingpin.Application) {
 	b.file = a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").Default(defaultConfigFile).String()
 	b.discovery.flags(a)
+	b.write.flags(a)
 }
 
 // Catalogue lists the collectors.
@@ -84,6 +88,9 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 	l := loader{enabled: enabled, timeout: timeout, labelled: len(sources) > 1, discovery: b.discovery}
 	setup := &app.Setup{}
 	for _, s := range sources {
+		if s.Health == nil {
+			s.Health = &b.write
+		}
 		target, err := l.target(s)
 		if err != nil {
 			return nil, err
@@ -226,13 +233,14 @@ type loader struct {
 // target checks a source and makes a target of it.
 func (l loader) target(s source) (app.Target, error) {
 	parsed, err := s.settings()
-	if err != nil {
+	write, problem := s.Health.probes()
+	if err = cmp.Or(err, problem); err != nil {
 		if s.Service != "" {
 			return app.Target{}, fmt.Errorf("target %s: %w", s.Service, err)
 		}
 		return app.Target{}, err
 	}
-	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2})
+	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, write: write})
 	spec.Service = s.Service
 	if spec.Service == "" {
 		if spec.Service = "postgres"; l.labelled {
@@ -242,7 +250,7 @@ func (l loader) target(s source) (app.Target, error) {
 	if l.labelled {
 		spec.Labels = []metric.Label{{Name: "target", Value: spec.Name}}
 	}
-	return app.Target{Spec: spec, Key: fmt.Sprint(l.labelled, s.key())}, err
+	return app.Target{Spec: spec, Key: fmt.Sprint(l.labelled, *s.Health, s.key())}, err
 }
 
 // spec describes a target by its parsed settings.

@@ -38,6 +38,7 @@ type driver struct {
 	database  string                                                 // instead of the settings' own, where it is not ""
 	statement time.Duration                                          // longest time of one question
 	guard     func(network, address string, c syscall.RawConn) error // on the addresses that names resolve to
+	write     []collect.Probe                                        // of the health check, where one is configured
 }
 
 // identity asks what the server is now. It is the ping of the health check as well: asked first in every batch, so
@@ -45,12 +46,13 @@ type driver struct {
 const identity = `SELECT '' AS name, pg_is_in_recovery()::text AS place
 UNION ALL SELECT e.extname::text, quote_ident(n.nspname) FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace`
 
-// Probes are the steps of the health check: the server answers, and a table can be read.
+// Probes are the steps of the health check: the server answers, a table can be read and, where that is configured, one
+// can be written.
 func (d *driver) Probes() []collect.Probe {
-	return []collect.Probe{
+	return append([]collect.Probe{
 		{Operation: collect.Ping, Question: collect.Question{Text: identity}},
 		{Operation: collect.Read, Question: collect.Question{Text: `SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()`}},
-	}
+	}, d.write...)
 }
 
 // Connect opens a connection whose session settings travel in the startup message, and asks once who is there.
@@ -196,7 +198,7 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 		return err
 	}
 	for i, question := range questions {
-		if err := c.receive(pipeline, question, names[i], func(answer collect.Answer, err error) { read(i, answer, err) }); err != nil {
+		if err := c.receive(pipeline, question, names[i], func(answer collect.Answer, err error) { read(i, answer, writeFailure(question, err)) }); err != nil {
 			return err
 		}
 	}
