@@ -76,7 +76,7 @@ func (s *server) Connect(ctx context.Context) (Conn, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &conn{server: s}
+	c := &conn{server: s, identity: s.identity}
 	s.conns = append(s.conns, c)
 	s.open++
 	return c, nil
@@ -114,22 +114,18 @@ func (s *server) count(question string) (n int) {
 }
 
 type conn struct {
-	server *server
-	usage  Usage
-	closed bool
-	broken error      // the server closed it while it was idle
-	using  sync.Mutex // held by whoever talks
+	server   *server
+	identity Identity // as the newest answer tells
+	usage    Usage
+	closed   bool
+	broken   error      // the server closed it while it was idle
+	using    sync.Mutex // held by whoever talks
 }
 
 var errTwoTalk = errors.New("two talk on one connection at once")
 
-func (c *conn) Usage() Usage { return c.usage }
-
-func (c *conn) Identity() Identity {
-	c.server.mu.Lock()
-	defer c.server.mu.Unlock()
-	return c.server.identity
-}
+func (c *conn) Usage() Usage       { return c.usage }
+func (c *conn) Identity() Identity { return c.identity }
 
 func (c *conn) Close() {
 	c.server.mu.Lock()
@@ -162,6 +158,9 @@ func (c *conn) Do(ctx context.Context, questions []Question, read func(int, Answ
 		}
 		c.usage.Received += 100
 	}
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.identity = c.server.identity
 	return nil
 }
 

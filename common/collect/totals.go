@@ -61,7 +61,7 @@ func (t *totals) settle(r *run, parts []*part, gone bool) (changed []*part) {
 		if p.state == finished {
 			t.bring(p.batch)
 		}
-		if !gone && t.kinds[p.collector.Name] != p.kind {
+		if t.kinds[p.collector.Name] != p.kind {
 			changed = append(changed, p)
 		}
 	}
