@@ -388,3 +388,24 @@ func TestShutdownFinishesScrapes(t *testing.T) {
 		t.Errorf("the exporter ended with %v\n%s", err, e.Output())
 	}
 }
+
+// Old names are served beside the new ones where that is wanted, and constant labels are on every series.
+func TestCompatibility(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{15, 17} {
+		db := servers.NewPostgres(t, servers.PostgresOptions{Major: major})
+		p := forDatabase(t, db.DSN("postgres"), "--compat.legacy-names", "--constantLabels=region=north").scrape("10")
+		p.want(t, `pg_up{region="north"}`, 1)
+		now := "pg_stat_bgwriter_checkpoints_timed_total"
+		if major >= 17 {
+			now = "pg_stat_checkpointer_num_timed_total"
+		}
+		for name, old := range map[string]string{now: "pg_stat_bgwriter_checkpoints_timed", "pg_replication_lag_seconds": "pg_replication_lag"} {
+			value, known := p.value(name + `{region="north"}`)
+			if !known {
+				t.Errorf("%s is not on the page", name)
+			}
+			p.want(t, old+`{region="north"}`, value)
+		}
+	}
+}
