@@ -180,7 +180,7 @@ func BenchmarkRegistry5000(b *testing.B) {
 		"protobuf": "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
 	} {
 		b.Run(name, func(b *testing.B) {
-			registry := prometheus.NewPedanticRegistry()
+			registry := prometheus.NewRegistry()
 			registry.MustRegister(newConstCollector())
 			handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 			request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)

@@ -39,6 +39,16 @@ func TestSamples(t *testing.T) {
 			fake_g{key="a"} 1
 			fake_g{key="b"} 2
 		`},
+		"rows beyond those that are shown are left out whole": {rowsOf(2), map[string]reply{"g": table("key value", "a 1", "b -", "c 3", "d 4")}, `
+			fake_exporter_collector_series_limited{collector="g"} 4
+			fake_exporter_collector_success{collector="g"} 1
+			fake_exporter_duplicate_samples_total 0
+			fake_exporter_limited_samples_total 4
+			fake_exporter_repaired_labels_total 0
+			fake_g_info{key="a"} 1
+			fake_g_info{key="b"} 1
+			fake_g_value{key="a"} 1
+		`},
 		"labels are repaired and counted": {gauge("g"), map[string]reply{"g": table("key value", "caf\xe9 1", strings.Repeat("x", 2000)+" 2")}, `
 			fake_exporter_collector_success{collector="g"} 1
 			fake_exporter_duplicate_samples_total 0
@@ -98,6 +108,18 @@ func TestSamples(t *testing.T) {
 			})
 		})
 	}
+}
+
+// rowsOf is a collector of two metrics that shows so many rows.
+func rowsOf(n int) *Collector {
+	collector, err := Table{
+		Name: "g", Prefix: "fake_g", Rows: n, Sources: []Source{Always("g")},
+		Columns: []Column{Label("key"), Value("value", "value", ""), Info("info", "")},
+	}.Collector()
+	if err != nil {
+		panic(err)
+	}
+	return collector
 }
 
 func nothing(reason string) string {
