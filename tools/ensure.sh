@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Brings the real servers that the tests and the demo run against.
 #
-#   tools/ensure.sh [postgres] [postgres-demo] [prometheus]     (default: postgres prometheus)
+#   tools/ensure.sh [postgres] [postgres-demo] [prometheus] [peer]     (default: all but postgres-demo)
 #
 #   postgres       PostgreSQL 13 to 18: what is under /usr/lib/postgresql, the others into .cache/postgres/<major>
 #   postgres-demo  one PostgreSQL server, whichever it is
 #   prometheus     prometheus, promtool, alertmanager, amtool: what is on PATH; Prometheus from Debian where we are
 #                  root, for its web pages; the others into .cache/debian
+#   peer           postgres_exporter, beside which ours is tested and measured: into .cache/peer
 #
 # It says what it installs before it does, and prints one line when nothing is missing.
 set -euo pipefail
@@ -157,6 +158,48 @@ ensure_prometheus() {
 	here+=("prometheus, promtool, alertmanager, amtool")
 }
 
+# --- peer ---
+
+# The newest postgres_exporter that can be had: the module proxy refuses it in any version, and Debian's testing has a
+# newer one than its stable release. Testing moves on; what it has then was compared with ours by nobody, so stable's
+# is taken.
+peer_versions="0.19.1 0.17.1"
+peer_releases="forky trixie"
+
+# peer_apt runs apt-get with lists and sources of its own, so that the system's stay what they are.
+peer_apt() {
+	quietly apt-get -qq -o Dir::State="$work/apt" -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt" \
+		-o Dir::Etc::sourcelist="$work/apt/sources" -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User=root "$@"
+}
+
+unpack_peer() {
+	local site release version package=prometheus-postgres-exporter
+	say "unpacking Debian package $package of a newer release into .cache/peer (nothing is installed on the system)"
+	# shellcheck disable=SC2016
+	site=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$') ||
+		die "this system gets no packages from Debian; put a postgres_exporter into .cache/peer/ yourself"
+	mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial"
+	touch "$work/apt/status"
+	for release in $peer_releases; do
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $release main"
+	done >"$work/apt/sources"
+	peer_apt update || die "apt-get could not read Debian's lists"
+	for version in $peer_versions; do
+		# A rebuild changes what follows the version.
+		peer_apt download "$package=$version-*" || continue
+		dpkg -x "$package"_*.deb "$work/peer"
+		mkdir -p "$cache/peer"
+		mv "$work/peer/usr/bin/$package" "$cache/peer/postgres_exporter"
+		return
+	done
+	die "Debian has $package in none of the versions $peer_versions"
+}
+
+ensure_peer() {
+	[ -x "$cache/peer/postgres_exporter" ] || unpack_peer
+	here+=("$("$cache/peer/postgres_exporter" --version 2>&1 | grep -om1 '^postgres_exporter, version [0-9.]*')")
+}
+
 # --- main ---
 
 finish() {
@@ -173,13 +216,14 @@ trap finish EXIT
 cd "$work"
 
 here=()
-[ $# -gt 0 ] || set -- postgres prometheus
+[ $# -gt 0 ] || set -- postgres prometheus peer
 for what in "$@"; do
 	case $what in
 	postgres) ensure_postgres ;;
 	postgres-demo) ensure_postgres_demo ;;
 	prometheus) ensure_prometheus ;;
-	*) die "unknown: $what (known: postgres, postgres-demo, prometheus)" ;;
+	peer) ensure_peer ;;
+	*) die "unknown: $what (known: postgres, postgres-demo, prometheus, peer)" ;;
 	esac
 done
 printf -v line '%s; ' "${here[@]}"
