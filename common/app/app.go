@@ -66,6 +66,15 @@ type Backend interface {
 	Examine(ctx context.Context, target collect.Spec) ([]Finding, error)
 }
 
+// Commander is a Backend with subcommands of its own.
+type Commander interface {
+	// Commands adds the subcommands and gives what each of them does, by name.
+	Commands(*kingpin.Application) map[string]Command
+}
+
+// Command carries out a subcommand and gives the exit code of the process.
+type Command func(stdout, stderr io.Writer) (int, error)
+
 // Setup is a configuration as it came out of Load.
 type Setup struct {
 	Targets  []Target
@@ -99,6 +108,7 @@ type program struct {
 	collectors    map[string]*bool
 	logConfig     *promslog.Config
 	healthURL     *string
+	own           map[string]Command // the backend's subcommands
 }
 
 // Main runs the exporter with the arguments of the process and returns its exit code: 0, 1 where something does not

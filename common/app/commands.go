@@ -28,6 +28,9 @@ func (p *program) commands(app *kingpin.Application) {
 	scrape := app.Command("scrape", "Scrape the configured targets and print the metrics. Exits 1 when one is down.")
 	scrape.Flag("once", "Scrape one time; there is no other way.").Default("true").Bool()
 	app.Command("doctor", "Say which privileges, extensions or settings the targets lack, and the command that grants each.")
+	if backend, ok := p.Backend.(Commander); ok {
+		p.own = backend.Commands(app)
+	}
 	app.Command("docs", "Print the metrics and collectors as Markdown.").Hidden()
 }
 
@@ -44,6 +47,13 @@ func (p *program) command(name string) int {
 	case "docs":
 		_, _ = io.WriteString(p.stdout, p.Docs(p.catalogue))
 		return 0
+	}
+	if own := p.own[name]; own != nil {
+		code, err := own(p.stdout, p.stderr)
+		if err != nil {
+			return p.fail(code, err)
+		}
+		return code
 	}
 	return p.serve()
 }

@@ -111,7 +111,12 @@ func (t TableYAML) Table() (Table, error) {
 		}
 		table.Columns = append(table.Columns, made)
 	}
-	if _, err = table.compile(); err != nil {
+	if !slices.ContainsFunc(table.Columns, func(c Column) bool { return c.kind != labelColumn }) {
+		err = errors.New("no column is a metric: add one with count, value, untyped, info or histogram")
+	} else {
+		_, err = table.compile()
+	}
+	if err != nil {
 		return fail(t.Name.Line, err)
 	}
 	return table, nil
@@ -127,8 +132,6 @@ func (t TableYAML) check() error {
 		return errors.New("limit must be more than nothing")
 	case t.Needs.Primary && t.Needs.Replica:
 		return errors.New("it needs a primary and a replica: no server is both")
-	case !slices.ContainsFunc(t.Columns, func(c ColumnYAML) bool { return c.Label.IsZero() && c.Const.IsZero() }):
-		return errors.New("no column is a metric: add one with count, value, untyped, info or histogram")
 	}
 	return nil
 }
@@ -231,21 +234,30 @@ func checkColumn(c Column) error {
 	return nil
 }
 
-// CheckOwn reports what is wrong with users' collectors beside those that are built in: a collector's name or a
-// metric's that is taken, also by what the exporter says of itself.
+// CheckOwn reports what is wrong with users' collectors beside each other and those that are built in: a collector's
+// name or a metric's that is taken, also by what the exporter says of itself.
 func (c Catalogue) CheckOwn(own Catalogue, self *Self) error {
-	for _, collector := range own {
-		if slices.ContainsFunc(c, func(built *Collector) bool { return built.Name == collector.Name }) {
+	for i, collector := range own {
+		if slices.ContainsFunc(own[:i], collector.namesake) {
+			return fmt.Errorf("table %s: there is another of that name: choose one, and a prefix for its metrics", collector.Name)
+		}
+		if slices.ContainsFunc(c, collector.namesake) {
 			return fmt.Errorf("table %s: the name is that of a built-in collector: choose another, and a prefix for its metrics", collector.Name)
 		}
 		for _, family := range collector.Families {
-			if owner := c.owner(family, self); owner != "" {
+			owner := c.owner(family, self)
+			if owner == "" {
+				owner = own[:i+1].clash(family)
+			}
+			if owner != "" {
 				return fmt.Errorf("table %s: the metric %s is %s already: choose another prefix or name", collector.Name, family.Name, owner)
 			}
 		}
 	}
 	return own.Check()
 }
+
+func (c *Collector) namesake(other *Collector) bool { return c.Name == other.Name }
 
 // owner says to whom a metric of that name belongs, or "".
 func (c Catalogue) owner(family *metric.Family, self *Self) string {
@@ -257,6 +269,20 @@ func (c Catalogue) owner(family *metric.Family, self *Self) string {
 	}
 	if slices.ContainsFunc(self.Families(), taken) {
 		return "one of the exporter's own"
+	}
+	return ""
+}
+
+// clash is owner for a user's collectors, which may share a metric where they mean the same by it: versions of a server
+// may need tables of their own.
+func (c Catalogue) clash(family *metric.Family) string {
+	for _, collector := range c {
+		for _, known := range collector.Families {
+			same := known.Name == family.Name && known.Type == family.Type && known.Help == family.Help
+			if overlap(known, family) && !same {
+				return "declared in another way by the table " + collector.Name
+			}
+		}
 	}
 	return ""
 }

@@ -129,6 +129,7 @@ func TestParseYAML(t *testing.T) {
 		"name: a\ncount: 2":     "",
 		"name: a\nfrob: b":      `line 2: unknown key "frob"`,
 		"count: hunter2":        "line 1: the value has the wrong type (str)",
+		"count: {a: b}":         "line 1: the value has the wrong type (map)",
 		"name: a\n---\nname: b": "it holds more than one document",
 		"name: [":               "line 1",
 		"name: a\nname: b":      "line 2",

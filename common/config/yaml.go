@@ -44,7 +44,7 @@ func ParseYAML(content []byte, into any) error {
 // to a user.
 var (
 	unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
-	wrongType  = regexp.MustCompile("cannot unmarshal !!(\\w+) `.*?` into \\S+")
+	wrongType  = regexp.MustCompile("cannot unmarshal !!(\\w+)(?: `.*?`)? into \\S+")
 )
 
 // plain rewrites the library's errors in a user's words, on one line, without the value: it may be a secret.
