@@ -26,6 +26,7 @@ type Set struct {
 	names []string
 	pairs []*dto.LabelPair
 	hash  uint64
+	first *column // that has a sample with the set
 }
 
 // Batch takes the samples of one run of one collector. It is not safe for concurrent use.
@@ -57,6 +58,11 @@ type column struct {
 	created []float64 // Unix seconds, 0 where unknown; ends with the last sample that has one
 	hists   []*HistogramValue
 	seen    map[uint64]int32
+
+	// The columns of a table mostly have the samples of the same rows. While this column's sets are among those of
+	// another, in the same order, they are distinct as those are, and need no index.
+	leader *column
+	cursor int // where to look on in the leader's sets
 }
 
 // NewBatch returns a batch that takes at most limit samples (0: no limit) and puts the constant labels on each.
@@ -191,17 +197,27 @@ func (b *Batch) admit(c *column, set *Set) bool {
 		b.Duplicates++
 		return false
 	}
+	if set.first == nil {
+		set.first = c
+	}
 	c.sets = append(c.sets, set)
 	b.count++
 	return true
 }
 
+// duplicate tells whether the column has a sample with these labels.
 func (c *column) duplicate(set *Set) bool {
-	if len(c.sets) == 0 { // most families of a page have one sample and need no index
+	if len(c.sets) == 0 {
+		c.leader = set.first
+	}
+	if c.follows(set) || len(c.sets) == 0 {
 		return false
 	}
 	if c.seen == nil {
-		c.seen = map[uint64]int32{c.sets[0].hash: 0}
+		c.seen = make(map[uint64]int32, 2*len(c.sets))
+		for i, before := range c.sets {
+			c.seen[before.hash] = int32(i)
+		}
 	}
 	at, found := c.seen[set.hash]
 	if !found {
@@ -209,6 +225,20 @@ func (c *column) duplicate(set *Set) bool {
 		return false
 	}
 	return c.sets[at].equal(set)
+}
+
+// follows tells whether the leader has the set too, after all those that it was asked for before.
+func (c *column) follows(set *Set) bool {
+	if c.leader == nil {
+		return false
+	}
+	ahead := slices.Index(c.leader.sets[c.cursor:], set)
+	if ahead < 0 {
+		c.leader = nil
+		return false
+	}
+	c.cursor += ahead + 1
+	return true
 }
 
 func (s *Set) equal(other *Set) bool {

@@ -2,7 +2,9 @@ package metric
 
 import (
 	"bytes"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -275,6 +277,45 @@ func TestFamilyCheck(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%+v: %q, want %q", test.family, got, test.want)
+		}
+	}
+}
+
+// TestDuplicatesInColumns holds the index that columns share against a plain one, with rows that repeat, columns that
+// lack some rows, and columns that have them in another order.
+func TestDuplicatesInColumns(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		batch, names := NewBatch(0), []string{"l"}
+		families := make([]*Family, 4)
+		plain := make([]map[string]bool, len(families))
+		for i := range families {
+			families[i], plain[i] = &Family{Name: fmt.Sprint("f", i), Labels: names}, map[string]bool{}
+		}
+		var rows []*Set
+		want, duplicates := 0, 0
+		for range 30 {
+			label := fmt.Sprint(random.IntN(25))
+			rows = append(rows, batch.Set(names, label))
+			row := rows[len(rows)-1]
+			for i, f := range families {
+				if random.IntN(4) == 0 {
+					continue
+				}
+				if i == 3 { // any row so far
+					row = rows[random.IntN(len(rows))]
+					label = *row.pairs[0].Value
+				}
+				batch.AddSet(f, 1, 0, row)
+				if plain[i][label] {
+					duplicates++
+				} else {
+					plain[i][label], want = true, want+1
+				}
+			}
+		}
+		if batch.Len() != want || batch.Duplicates != duplicates {
+			t.Fatalf("%d samples and %d duplicates, want %d and %d", batch.Len(), batch.Duplicates, want, duplicates)
 		}
 	}
 }
