@@ -147,7 +147,7 @@ func TestParseYAML(t *testing.T) {
 func FuzzParseYAML(f *testing.F) {
 	f.Add("targets: [{a: {file: x}}]")
 	f.Add("a: &a [*a]")
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Fuzz(func(_ *testing.T, text string) {
 		var into struct {
 			Targets []map[string]Secret `yaml:"targets"`
 		}
