@@ -87,20 +87,34 @@ func (b *background) converse(ctx context.Context, t *Target, r *run) error {
 	return nil
 }
 
-// finish keeps the answers. A failure keeps the answer before it.
+// finish counts and logs what failed, and keeps the answers.
 func (b *background) finish(t *Target, r *run) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.stopped {
+	if !b.isStopped() {
 		t.mu.Lock()
 		changed := t.totals.settle(r, r.parts, false)
 		t.mu.Unlock()
 		t.noteCollectors(changed)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keep(r.parts)
+	b.cancel()
+	close(b.ended)
+	b.ended, b.cancel = nil, nil
+}
+
+func (b *background) isStopped() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stopped
+}
+
+// keep takes the place of earlier answers. A failure keeps the answer before it.
+func (b *background) keep(parts []*part) {
 	if b.parts == nil {
 		b.parts = map[*Collector]*part{}
 	}
-	for _, now := range r.parts {
+	for _, now := range parts {
 		if before := b.parts[now.collector]; now.state == broken && before != nil && before.batch != nil {
 			kept := *before
 			kept.state, kept.err, kept.kind, kept.failedAt = broken, now.err, now.kind, now.at
@@ -108,9 +122,6 @@ func (b *background) finish(t *Target, r *run) {
 		}
 		b.parts[now.collector] = now
 	}
-	b.cancel()
-	close(b.ended)
-	b.ended, b.cancel = nil, nil
 }
 
 // snapshot gives the state of every slow collector: pending before its first answer. The answer of one that fails is
