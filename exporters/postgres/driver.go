@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +28,10 @@ import (
 const (
 	lockTimeout    = 250 * time.Millisecond // a monitoring query behind a lock fails alone, and soon
 	maxMessage     = 16 << 20               // bytes of one protocol message: one row
-	maxBatch       = 256 << 20              // bytes of all answers of a scrape
+	maxHello       = 1 << 20                // bytes until the server is ready for questions
+	maxAhead       = 16 << 20               // bytes that are read while questions are sent: they wait in memory
+	maxBatch       = 64 << 20               // bytes of all answers of a scrape
+	maxFeatures    = 1000                   // extensions of a database
 	cleanupLimit   = 2 * time.Second        // for a cancel request to reach a server that may be stalled
 	connectTimeout = 10 * time.Second
 )
@@ -57,44 +61,51 @@ func (d *driver) Probes() []collect.Probe {
 
 // Connect opens a connection whose session settings travel in the startup message, and asks once who is there.
 func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
-	config, err := d.settings()
+	c, err := d.open(ctx, false)
+	if refusesSettings(err) {
+		c, err = d.open(ctx, true)
+	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Config, "connection settings", err)
-	}
-	c := &conn{prepared: map[string]*pgconn.StatementDescription{}, dialer: net.Dialer{Control: d.guard}}
-	if d.database != "" {
-		config.Database = d.database
-	}
-	d.prepare(ctx, config)
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		return c.dial(ctx, dial, network, address)
-	}
-	if c.pg, err = pgconn.ConnectConfig(ctx, config); err != nil {
-		c.abandon()
 		return nil, err
 	}
-	c.meter.Allow(maxBatch)
-	hello := collect.Question{Text: identity}
-	if c.pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
-		// Such a server does not know what its bytes mean, and refuses to send what is no UTF-8 to a client that
-		// asks for it. It is repaired here instead.
-		hello.Prelude = []string{"SET client_encoding TO 'SQL_ASCII'"}
-	}
-	var refused error
-	err = c.Do(ctx, []collect.Question{hello}, func(_ int, answer collect.Answer, err error) {
-		if refused = err; err == nil {
-			refused = collect.Drain(answer) // the connection takes note itself
-		}
-	})
-	if err == nil {
-		err = refused
-	}
-	if err != nil {
+	if err := c.hello(ctx); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// open brings a connection to where questions can be asked. To a pooler it says only what every pooler takes.
+func (d *driver) open(ctx context.Context, pooled bool) (*conn, error) {
+	config, err := d.settings()
+	if err != nil {
+		return nil, fault.Wrap(fault.Config, "connection settings", err)
+	}
+	if d.database != "" {
+		config.Database = d.database
+	}
+	d.prepare(ctx, config)
+	c := &conn{dialer: net.Dialer{Control: d.guard}, session: config.RuntimeParams, pooled: pooled}
+	if pooled {
+		config.RuntimeParams = maps.Clone(c.session)
+		maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return name == readOnly || slices.Contains(localSettings, name) })
+	}
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return c.dial(ctx, dial, network, address)
+	}
+	c.meter.Allow(maxHello)
+	if c.pg, err = pgconn.ConnectConfig(ctx, config); err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c, nil
+}
+
+// refusesSettings knows a pooler that takes no settings from us, as pgbouncer does by default.
+func refusesSettings(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "08P01" && strings.Contains(strings.ToLower(pgErr.Message), "startup parameter")
 }
 
 // prepare adds what every session needs to what the user configured, whose word counts where both speak.
@@ -115,26 +126,88 @@ func (d *driver) prepare(ctx context.Context, config *pgconn.Config) {
 	maps.Copy(session, config.RuntimeParams)
 	config.RuntimeParams = session
 	config.MaxProtocolMessageBodyLen = maxMessage
+	config.BuildFrontend = frontend
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
 }
 
+// localSettings are those of prepare that a pooler does not know, and that a transaction can have for itself.
+var localSettings = []string{"idle_in_transaction_session_timeout", "lock_timeout", "search_path", "statement_timeout"}
+
+// readOnly is the one that a transaction calls otherwise.
+const readOnly = "default_transaction_read_only"
+
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // conn is one session. Statements are prepared on first use and kept as long as the connection.
+//
+// Behind a pooler there is no session: each question may meet another one, with settings and statements of others. So
+// nothing is prepared there, and the settings go before each question, in its transaction.
 type conn struct {
 	pg       *pgconn.PgConn
 	dialer   net.Dialer
 	meter    collect.Meter
 	id       collect.Identity
-	prepared map[string]*pgconn.StatementDescription
-	names    int // of statements ever prepared
+	session  map[string]string                       // the settings that our questions need
+	pooled   bool                                    // a pooler is between us and the server
+	local    string                                  // the statement that gives one question its settings; "" in a session of our own
+	prepared map[string]*pgconn.StatementDescription // nil behind a pooler
+	names    int                                     // of statements ever prepared
 
 	mu     sync.Mutex
 	open   []net.Conn // the connection itself, and those of cancel requests
 	closed bool
 }
+
+// ownSession tells whether the settings of the startup message have reached the session.
+const ownSession = `SELECT source = 'client' FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'`
+
+// hello asks who is there, and whether a pooler that took our settings has kept them to itself.
+func (c *conn) hello(ctx context.Context) error {
+	questions := []collect.Question{{Text: identity}, {Text: ownSession}}
+	if c.pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
+		// Such a server does not know what its bytes mean, and refuses to send what is no UTF-8 to a client that
+		// asks for it. It is repaired here instead.
+		questions[0].Prelude = []string{"SET client_encoding TO 'SQL_ASCII'"}
+	}
+	if c.pooled {
+		c.localize()
+	}
+	var refused error
+	own := false
+	err := c.Do(ctx, questions, func(i int, answer collect.Answer, err error) {
+		for err == nil && answer.Next() {
+			own = i == 1 && string(answer.Value(0)) == "t" // of the identity, the connection takes note itself
+		}
+		if err == nil {
+			err = answer.Err()
+		}
+		refused = cmp.Or(refused, err)
+	})
+	if err = cmp.Or(err, refused); err != nil {
+		return err
+	}
+	if own && !c.pooled {
+		c.prepared = map[string]*pgconn.StatementDescription{}
+	} else {
+		c.pooled = true
+		c.localize()
+	}
+	return nil
+}
+
+// localize makes the statement that gives a question its settings for the length of its transaction. It is a function
+// call because SET LOCAL would fill the server's log with warnings.
+func (c *conn) localize() {
+	var calls []string
+	for _, name := range localSettings {
+		calls = append(calls, fmt.Sprintf("pg_catalog.set_config(%s, %s, true)", quote(name), quote(c.session[name])))
+	}
+	c.local = "SELECT " + strings.Join(calls, ", ")
+}
+
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // dial counts the connection and keeps it at hand, so that it can be closed when the library still waits for it.
 func (c *conn) dial(ctx context.Context, dial pgconn.DialFunc, network, address string) (net.Conn, error) {
@@ -187,7 +260,10 @@ func (c *conn) abandon() {
 
 // Do asks all questions in one pipeline with a Sync after each, so that one that fails touches no other.
 func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(int, collect.Answer, error)) error {
-	c.meter.Allow(maxBatch)
+	if c.pg.Frontend().ReadBufferLen() > 0 {
+		return fault.New(fault.Malformed, "the server says what nobody asked")
+	}
+	c.meter.Allow(maxAhead)
 	pipeline := c.pg.StartPipeline(ctx)
 	defer func() { _ = pipeline.Close() }() // a pipeline that failed has told so already
 	names := make([]string, len(questions))
@@ -197,21 +273,29 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 	if err := pipeline.Flush(); err != nil {
 		return err
 	}
+	c.meter.Allow(maxBatch)
 	for i, question := range questions {
 		if err := c.receive(pipeline, question, names[i], func(answer collect.Answer, err error) { read(i, answer, writeFailure(question, err)) }); err != nil {
 			return err
 		}
 	}
-	return pipeline.Close()
+	if err := pipeline.Close(); err != nil {
+		return err
+	}
+	c.noteRole()
+	return nil
 }
 
-// send queues a question. It gives the name under which its statement is prepared, or "" where it is already.
+// send queues a question. It gives the name under which its statement is prepared, or "" where it is already or is not
+// going to be.
 func (c *conn) send(pipeline *pgconn.Pipeline, question collect.Question) (name string) {
-	for _, statement := range question.Prelude {
+	for _, statement := range c.prelude(question) {
 		pipeline.SendQueryParams(statement, nil, nil, nil, nil)
 	}
 	if known := c.prepared[question.Text]; known != nil {
 		pipeline.SendQueryStatement(known, nil, nil, nil)
+	} else if c.prepared == nil {
+		pipeline.SendQueryParams(question.Text, nil, nil, nil, nil)
 	} else {
 		c.names++
 		name = fmt.Sprintf("q%d", c.names)
@@ -222,20 +306,31 @@ func (c *conn) send(pipeline *pgconn.Pipeline, question collect.Question) (name 
 	return name
 }
 
+// prelude is what goes before a question in its transaction. Whether it may write has to be said first of all.
+func (c *conn) prelude(question collect.Question) []string {
+	if c.local == "" {
+		return question.Prelude
+	}
+	mode, rest := "SET transaction_read_only TO "+quote(c.session[readOnly]), question.Prelude
+	if len(rest) > 0 && rest[0] == readWrite {
+		mode, rest = readWrite, rest[1:]
+	}
+	return append([]string{mode, c.local}, rest...)
+}
+
 // receive takes everything up to the question's Sync and hands its answer, or its error, to read exactly once. The
 // error it returns is one of the connection.
 func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, name string, read func(collect.Answer, error)) error {
 	var failed error
-	skip, handed := len(question.Prelude), false
+	skip, handed := len(c.prelude(question)), false
 	for {
 		result, err := pipeline.GetResults()
 		switch result := result.(type) {
 		case *pgconn.PipelineSync:
 			if !handed {
-				failed = cmp.Or(failed, fault.New(fault.Malformed, "no answer to the question"))
+				failed = cmp.Or(c.forgetIfStale(question, name, failed), fault.New(fault.Malformed, "no answer to the question"))
 				read(nil, failed)
 			}
-			c.forgetIfStale(question, failed)
 			return nil
 		case *pgconn.StatementDescription:
 			result.Name = name // which the library leaves to us
@@ -247,9 +342,15 @@ func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, nam
 			} else if _, err = result.Close(); err != nil {
 				failed = cmp.Or(failed, err)
 			}
+			if !ownFailure(failed) {
+				return failed
+			}
 		default:
+			if err == nil {
+				return fault.New(fault.Malformed, "the server's answers ended early")
+			}
 			if !ownFailure(err) {
-				return connectionError(err, failed)
+				return err
 			}
 			failed = cmp.Or(failed, err)
 		}
@@ -266,28 +367,25 @@ func (c *conn) hand(result *pgconn.ResultReader, question collect.Question, read
 // ownFailure tells whether an error is that of one question and leaves the connection as it is.
 func ownFailure(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Severity != "FATAL" && pgErr.Severity != "PANIC"
+	if !errors.As(err, &pgErr) {
+		return err == nil
+	}
+	switch cmp.Or(pgErr.SeverityUnlocalized, pgErr.Severity) { // the latter in the server's language
+	case "FATAL", "PANIC":
+		return false
+	}
+	return pgErr.Code != "26000" // what we prepared is gone, and so is the session that was ours
 }
 
-// connectionError prefers what the server said before it closed the connection to the fact that it is closed.
-func connectionError(err, before error) error {
+// forgetIfStale drops a prepared statement whose result has changed, such as after ALTER EXTENSION UPDATE. This scrape
+// came too early for it; the next one prepares it anew under another name.
+func (c *conn) forgetIfStale(question collect.Question, name string, err error) error {
 	var pgErr *pgconn.PgError
-	if err == nil || errors.As(before, &pgErr) && !errors.As(err, &pgErr) {
-		err = before
+	if name != "" || c.prepared[question.Text] == nil || !errors.As(err, &pgErr) || pgErr.Code != "0A000" {
+		return err
 	}
-	if err == nil {
-		err = fault.New(fault.Malformed, "the server's answers ended early")
-	}
-	return err
-}
-
-// forgetIfStale drops a prepared statement that the server no longer knows or whose result has changed, such as after
-// ALTER EXTENSION UPDATE; the next scrape prepares it anew under another name.
-func (c *conn) forgetIfStale(question collect.Question, err error) {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && (pgErr.Code == "0A000" || pgErr.Code == "26000") {
-		delete(c.prepared, question.Text)
-	}
+	delete(c.prepared, question.Text)
+	return fault.Wrap(fault.Busy, "the server changes what it answers", err)
 }
 
 // answer reads the rows of one question as they arrive.
@@ -296,6 +394,7 @@ type answer struct {
 	result   *pgconn.ResultReader
 	identity bool
 	fresh    collect.Identity
+	role     bool // it is among the rows
 	done     bool
 	err      error
 }
@@ -316,10 +415,15 @@ func (a *answer) Next() bool {
 		_ = a.close() // kept for Err
 		return false
 	}
-	if a.identity {
-		a.note()
+	if len(a.result.Values()) != len(a.result.FieldDescriptions()) {
+		a.err = fault.New(fault.Malformed, "a row with more or fewer values than columns")
+	} else if a.identity {
+		a.err = a.note()
 	}
-	return true
+	if a.err != nil {
+		_ = a.close()
+	}
+	return a.err == nil
 }
 
 // Value gives the text of a column, nil for NULL.
@@ -330,32 +434,54 @@ func (a *answer) Err() error { return a.err }
 
 // close reads what is left, so that the next question's answer can be reached.
 func (a *answer) close() error {
-	if !a.done {
-		a.done = true
-		if _, a.err = a.result.Close(); a.err == nil && a.identity {
-			a.conn.identified(a.fresh)
-		}
+	if a.done {
+		return a.err
+	}
+	a.done = true
+	_, err := a.result.Close()
+	a.err = cmp.Or(a.err, err)
+	if a.identity && a.err == nil {
+		a.err = a.identified()
 	}
 	return a.err
 }
 
 // note takes one row of the identity question.
-func (a *answer) note() {
+func (a *answer) note() error {
 	if a.fresh.Features == nil {
 		a.fresh.Features = map[string]string{}
+	}
+	if len(a.result.Values()) != 2 {
+		return fault.New(fault.Malformed, "the server does not say what it is")
 	}
 	if name, place := string(a.Value(0)), string(a.Value(1)); name != "" {
 		a.fresh.Features[name] = place
 	} else {
-		a.fresh.Replica = place == "true"
+		a.role, a.fresh.Replica = true, place == "true"
 	}
+	if len(a.fresh.Features) > maxFeatures {
+		return fault.New(fault.Limited, "the server has extensions without end")
+	}
+	return nil
 }
 
 // identified completes an identity with what the server reports by itself.
-func (c *conn) identified(id collect.Identity) {
-	id.Product, id.Text = "PostgreSQL", c.pg.ParameterStatus("server_version")
-	id.Version = versionNumber(id.Text)
-	c.id = id
+func (a *answer) identified() error {
+	if !a.role {
+		return fault.New(fault.Malformed, "the server does not say what it is")
+	}
+	a.fresh.Product, a.fresh.Text = "PostgreSQL", a.conn.pg.ParameterStatus("server_version")
+	a.fresh.Version = versionNumber(a.fresh.Text)
+	a.conn.id = a.fresh
+	return nil
+}
+
+// noteRole takes the role from what the server reports at the end of each answer since version 14, so that a replica
+// which is promoted during a batch is known as a primary at its end. A pooler may repeat what it heard long ago.
+func (c *conn) noteRole() {
+	if standby := c.pg.ParameterStatus("in_hot_standby"); standby != "" && !c.pooled {
+		c.id.Replica = standby == "on"
+	}
 }
 
 // versionNumber turns "15.4 (Debian …)", "17beta2" or "13.14" into the number that server_version_num has.
@@ -408,7 +534,7 @@ func (d *driver) Classify(err error) fault.Kind {
 
 // broken tells whether the connection ended.
 func broken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // refusedTLS knows the one error of the library that has no type: the server has no TLS and sslmode demands it.
@@ -428,6 +554,7 @@ var sqlStates = map[string]fault.Kind{
 	"55000": fault.Unsupported, // an extension that was not loaded at start
 	"57014": fault.Timeout,     // statement_timeout, or a cancel
 	"55P03": fault.Busy,        // lock_timeout
+	"26":    fault.Unreachable, // what we prepared is not there: another session than ours
 	"40":    fault.Busy,
 	"53":    fault.Busy, // no connection slot, no memory, no disk
 	"57":    fault.Unreachable,
