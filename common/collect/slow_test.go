@@ -105,6 +105,21 @@ func TestSlowFirstShared(t *testing.T) {
 	})
 }
 
+// TestSlowBesideMembers holds that a first scrape which waits in vain for one thing in the background has the other.
+func TestSlowBesideMembers(t *testing.T) {
+	own, stuck := newServer(), newServer()
+	own.replies["list"] = table("name", "one", "two")
+	own.replies["background"] = reply{after: second, fields: "key value", lines: []string{"a 1"}}
+	stuck.replies["ping"] = reply{stalls: true}
+	withMembers(t, own, map[string]*server{"one": stuck, "two": stuck}, 1, gauge("background", slow(time.Minute)), func(f *fixture) {
+		f.expect(f.scrape(2*second), "fake_background fake_exporter_member_success", `
+			fake_background{key="a"} 1
+			fake_exporter_member_success{db="one"} 0
+			fake_exporter_member_success{db="two"} 0
+		`)
+	})
+}
+
 // TestSlowFails holds that a failure keeps the answer before it until that is twice as old as it should become, and
 // that there is another attempt within a minute.
 func TestSlowFails(t *testing.T) {

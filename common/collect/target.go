@@ -139,7 +139,10 @@ func (t *Target) await(ctx context.Context, r *run) *Result {
 		case <-ctx.Done():
 		}
 	}
-	if len(r.first) > 0 && ctx.Err() == nil {
+	switch {
+	case len(r.first) > 0 && ctx.Err() != nil: // some of it may be there
+		return t.compose(r, true)
+	case len(r.first) > 0:
 		t.completed(r)
 	}
 	t.mu.Lock()
