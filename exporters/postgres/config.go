@@ -29,6 +29,8 @@ const defaultConfigFile = "postgres_exporter.yml"
 type backend struct {
 	file      *string
 	discovery discovery
+	compat    compat
+	queries   queries
 	write     writeProbe
 }
 
@@ -37,6 +39,7 @@ type backend struct {
 type file struct {
 	Targets     []source              `yaml:"targets"`
 	AuthModules map[string]authModule `yaml:"auth_modules"`
+	Queries     []string              `yaml:"queries"` // files, as --queries.file
 }
 
 // source is one database: a connection string whole, or its parts.
@@ -65,6 +68,8 @@ type userPass struct {
 func (b *backend) Flags(a *kingpin.Application) {
 	b.file = a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").Default(defaultConfigFile).String()
 	b.discovery.flags(a)
+	b.compat.flags(a)
+	b.queries.flags(a)
 	b.write.flags(a)
 }
 
@@ -85,8 +90,19 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 	if err := b.discovery.check(); err != nil {
 		return nil, err
 	}
-	l := loader{enabled: enabled, timeout: timeout, labelled: len(sources) > 1, discovery: b.discovery}
-	setup := &app.Setup{}
+	labels, err := b.compat.constant()
+	if err != nil {
+		return nil, err
+	}
+	own, warnings, err := b.queries.load(*b.file, f.Queries, *b.compat.legacy)
+	if err != nil {
+		return nil, err
+	}
+	l := loader{
+		own: own, enabled: enabled, timeout: timeout, labelled: len(sources) > 1, labels: labels,
+		discovery: b.discovery, legacy: *b.compat.legacy,
+	}
+	setup := &app.Setup{Warnings: warnings}
 	for _, s := range sources {
 		if s.Health == nil {
 			s.Health = &b.write
@@ -226,8 +242,11 @@ type loader struct {
 	enabled  func(string) bool
 	timeout  time.Duration
 	labelled bool // several targets share a page
+	labels   []metric.Label
 
 	discovery discovery
+	legacy    bool
+	own       ownTables
 }
 
 // target checks a source and makes a target of it.
@@ -248,9 +267,9 @@ func (l loader) target(s source) (app.Target, error) {
 		}
 	}
 	if l.labelled {
-		spec.Labels = []metric.Label{{Name: "target", Value: spec.Name}}
+		spec.Labels = append(slices.Clone(l.labels), metric.Label{Name: "target", Value: spec.Name})
 	}
-	return app.Target{Spec: spec, Key: fmt.Sprint(l.labelled, *s.Health, s.key())}, err
+	return app.Target{Spec: spec, Key: fmt.Sprint(l.labelled, *s.Health, s.key(), l.own.key)}, err
 }
 
 // spec describes a target by its parsed settings.
@@ -258,13 +277,20 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 	server := address(parsed)
 	all, err := catalogue(server)
 	all = slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) })
+	if l.legacy {
+		for _, c := range all {
+			addLegacyNames(c)
+		}
+	}
 	database := parsed.Database
 	if database == "" {
 		database = parsed.User
 	}
+	own, ownErr := l.own.collectors(server, database, d.statement)
+	all, err = append(all, own...), cmp.Or(err, ownErr)
 	return collect.Spec{
 		Name: server + "/" + database, Service: server, Database: database, DriverType: health.PostgreSQL,
-		Driver: d, Collectors: all, Members: l.discovery.members(d),
+		Driver: d, Collectors: all, Members: l.discovery.members(d), Labels: l.labels,
 	}, err
 }
 
