@@ -58,7 +58,8 @@ docs: build ## Derive docs/metrics-*.md from the catalogues
 	@for e in $(EXPORTERS); do bin/$$e-exporter docs > docs/metrics-$$e.md; done
 
 check-docs: docs ## Fail when the derived documentation is not what is committed
-	git diff --exit-code -- docs/
+	@changed=$$(git status --porcelain -- docs/metrics-*.md) && [ -z "$$changed" ] || \
+		{ git --no-pager diff -- docs; echo "run make docs and commit: $$changed" >&2; exit 1; }
 
 rules: servers ## Check the alert rules and run their unit tests with promtool
 	promtool check rules alerts/*.yml
