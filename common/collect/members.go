@@ -2,7 +2,7 @@ package collect
 
 import (
 	"context"
-	"slices"
+	"errors"
 	"sync"
 	"time"
 
@@ -30,6 +30,14 @@ const (
 	memberEvery = time.Minute
 	memberGood  = 3 * memberEvery
 	memberShare = 10
+)
+
+// Limits on asking within a scrape: for how long, how soon a member that did not answer is asked again, and how many
+// members there may be.
+const (
+	memberLimit = 2 * time.Second
+	memberPause = 30 * time.Second
+	maxMembers  = 10000
 )
 
 // members is the state of a target's members.
@@ -62,7 +70,7 @@ func (m *members) list(answer Answer, err error, admit func(string) bool) {
 	}
 	var names []string
 	for answer.Next() {
-		if name := string(answer.Value(0)); admit(name) {
+		if name := string(answer.Value(0)); len(names) < maxMembers && admit(name) {
 			names = append(names, name)
 		}
 	}
@@ -74,6 +82,13 @@ func (m *members) list(answer Answer, err error, admit func(string) bool) {
 	m.names = names
 }
 
+// listed gives the names as they were listed last.
+func (m *members) listed() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.names
+}
+
 // present gives the listed members in their order, and the connections of those that are gone.
 func (m *members) present(driver func(string) Driver) (list, gone []*member) {
 	m.mu.Lock()
@@ -81,8 +96,12 @@ func (m *members) present(driver func(string) Driver) (list, gone []*member) {
 	if m.known == nil {
 		m.known = map[string]*member{}
 	}
+	listed := map[string]bool{}
+	for _, name := range m.names {
+		listed[name] = true
+	}
 	for name, one := range m.known {
-		if !slices.Contains(m.names, name) {
+		if !listed[name] {
 			gone = append(gone, one)
 			delete(m.known, name)
 		}
@@ -112,6 +131,8 @@ func (t *Target) askMembers(ctx context.Context) (cost Usage, first <-chan struc
 	if len(list) > spec.Connections {
 		return cost, t.sweep(list)
 	}
+	ctx, cancel := context.WithTimeout(ctx, memberLimit)
+	defer cancel()
 	var all sync.WaitGroup
 	costs := make([]Usage, len(list))
 	for i, one := range list {
@@ -159,7 +180,7 @@ func (t *Target) sweep(list []*member) (first <-chan struct{}) {
 func (t *Target) askAll(ctx context.Context, list []*member) {
 	next := make(chan *member)
 	var all sync.WaitGroup
-	for range t.spec.Members.Connections {
+	for range max(t.spec.Members.Connections, 1) {
 		all.Go(func() {
 			for one := range next {
 				_ = guard(func() error { t.askMember(ctx, one, false); return nil })
@@ -178,10 +199,13 @@ func (t *Target) askAll(ctx context.Context, list []*member) {
 
 // askMember asks one member what is asked of each, and tells what that cost.
 func (t *Target) askMember(ctx context.Context, one *member, keep bool) Usage {
+	if keep && t.members.pausing(one) {
+		return Usage{}
+	}
 	before := one.link.usage()
 	r := &run{target: t, member: one.name, started: time.Now()}
 	for _, collector := range t.spec.Collectors {
-		if collector.PerMember {
+		if collector.PerMember && collector.Class != Slow {
 			r.parts = append(r.parts, &part{collector: collector})
 		}
 	}
@@ -192,8 +216,17 @@ func (t *Target) askMember(ctx context.Context, one *member, keep bool) Usage {
 	if err != nil || !keep {
 		_ = guard(func() error { one.link.drop(); return nil })
 	}
-	t.noteMember(one, r)
+	if !errors.Is(context.Cause(ctx), context.Canceled) { // when the callers hang up, that says nothing of the member
+		t.noteMember(one, r)
+	}
 	return one.link.usage().minus(before)
+}
+
+// pausing tells whether a member did not answer lately: waiting for it at every scrape would cost all others.
+func (m *members) pausing(one *member) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return one.fault == fault.Timeout && time.Since(one.tried) < memberPause
 }
 
 // noteMember keeps what a member answered, and counts and logs what failed.
@@ -257,7 +290,7 @@ func (m *members) snapshot(now, since time.Time, connections int) (memberParts, 
 	for _, name := range m.names {
 		one := m.known[name]
 		state := memberState{name: name, fault: fault.Timeout}
-		if one != nil && !one.tried.Before(good) {
+		if one != nil && (!one.tried.Before(good) || one.fault == fault.Timeout) {
 			state.fault = one.fault
 		}
 		if one != nil && one.at.Equal(one.tried) && !one.at.Before(good) { // it answered when it was asked last

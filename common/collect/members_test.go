@@ -209,3 +209,54 @@ func TestMemberGoes(t *testing.T) {
 		}
 	})
 }
+
+// A member that does not answer costs a scrape its limit once, and then nothing until the pause is over.
+func TestMemberPauses(t *testing.T) {
+	own, one := memberServer("0"), memberServer("1")
+	own.replies["list"] = table("name", "one")
+	one.replies["ping"] = reply{stalls: true}
+	withMembers(t, own, map[string]*server{"one": one}, 2, each(), func(f *fixture) {
+		if took := f.scrape(10 * second).Took; took != memberLimit {
+			t.Errorf("the first scrape took %v, want %v", took, memberLimit)
+		}
+		later()
+		result := f.scrape(10 * second)
+		if result.Took != 0 {
+			t.Errorf("the next scrape took %v", result.Took)
+		}
+		f.expect(result, "fake_exporter_member_failure fake_up", `
+			fake_exporter_member_failure_info{db="one",reason="timeout"} 1
+			fake_up 1
+		`)
+		one.set("ping", table("ok", "1"))
+		time.Sleep(memberPause)
+		f.expect(f.scrape(10*second), `fake_each{db="one" fake_exporter_member_success`, `
+			fake_each{db="one",key="a"} 1
+			fake_exporter_member_success{db="one"} 1
+		`)
+	})
+}
+
+// What is slow is asked of the members in the background as well, and served with the target's own answer.
+func TestSlowCollectorOfMembers(t *testing.T) {
+	own, one, two := memberServer("0"), memberServer("1"), memberServer("2")
+	own.replies["list"] = table("name", "one", "two")
+	two.connect = func(context.Context, int) error { return errGone }
+	withMembers(t, own, map[string]*server{"one": one, "two": two}, 2, each(slow(time.Minute)), func(f *fixture) {
+		const answers = `
+			fake_each{db="own",key="a"} 0
+			fake_each{db="one",key="a"} 1
+			fake_exporter_collector_success{collector="each"} 1
+			fake_exporter_member_failure_info{db="two",reason="unreachable"} 1
+			fake_exporter_member_success{db="one"} 1
+			fake_exporter_member_success{db="two"} 0
+		`
+		for range 2 {
+			f.expect(f.scrape(10*second), "fake_each fake_exporter_member_failure fake_exporter_member_success fake_exporter_collector_success", answers)
+			time.Sleep(5 * second)
+		}
+		if n := one.count("each"); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}

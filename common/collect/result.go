@@ -77,7 +77,7 @@ func (t *Target) complete(r *run, result *Result, parts []*part) *Result {
 	for _, p := range parts {
 		result.Collectors = append(result.Collectors, p.describe(result.At))
 		if p.batch != nil {
-			result.batches = append(result.batches, p.batch)
+			result.batches = append(append(result.batches, p.batch), p.members.batches...)
 		}
 	}
 	var members memberParts

@@ -57,6 +57,7 @@ type part struct {
 	took      time.Duration
 	at        time.Time // when it was finished
 	failedAt  time.Time // slow class: when asking again failed, while the batch of an earlier run is kept
+	members   slowMembers
 }
 
 type state uint8

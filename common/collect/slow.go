@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
 // slowLimit bounds a background run of the slow collectors, from connecting to the last answer.
@@ -65,14 +66,59 @@ func (b *background) due(c *Collector) bool {
 
 func (b *background) execute(ctx context.Context, t *Target, r *run) {
 	defer b.finish(t, r)
-	if err := guard(func() error { return b.converse(ctx, t, r) }); err != nil {
+	if err := guard(func() error { return r.converse(ctx, t.spec.Driver) }); err != nil {
 		r.lose(err)
+		return
+	}
+	r.askMembers(ctx)
+}
+
+// askMembers asks each member of the target in turn what was asked of the target itself. One that cannot be asked
+// adds nothing; that it cannot is said by those who ask it within the scrape.
+func (r *run) askMembers(ctx context.Context) {
+	for _, name := range r.target.members.listed() {
+		one := &run{target: r.target, member: name}
+		for _, p := range r.parts {
+			if p.collector.PerMember && p.state == finished && p.members.room(p) {
+				one.parts = append(one.parts, &part{collector: p.collector})
+			}
+		}
+		if len(one.parts) == 0 || ctx.Err() != nil {
+			return
+		}
+		if err := guard(func() error { return one.converse(ctx, r.target.spec.Members.Driver(name)) }); err != nil {
+			one.lose(err)
+		}
+		r.addMember(one)
 	}
 }
 
-func (b *background) converse(ctx context.Context, t *Target, r *run) error {
+// addMember puts what a member answered beside the target's own answer.
+func (r *run) addMember(one *run) {
+	for _, p := range r.parts {
+		for _, more := range one.parts {
+			if more.collector == p.collector && more.batch != nil {
+				p.members.batches = append(p.members.batches, more.batch)
+				p.members.series += more.batch.Len()
+			}
+		}
+	}
+}
+
+// slowMembers is what members answered to a slow collector.
+type slowMembers struct {
+	batches []*metric.Batch
+	series  int
+}
+
+// room tells whether more may be asked: all members together may bring memberShare times what the collector may.
+func (m slowMembers) room(p *part) bool { return m.series < memberShare*p.collector.limit() }
+
+// converse asks on a connection that lives only as long.
+func (r *run) converse(ctx context.Context, driver Driver) error {
+	t := r.target
 	t.link.opened.Add(1)
-	conn, err := t.spec.Driver.Connect(ctx)
+	conn, err := driver.Connect(ctx)
 	if err != nil {
 		return fault.Wrap(t.spec.Driver.Classify(err), "connecting", err)
 	}
