@@ -33,7 +33,7 @@ var replication = collect.Table{
 var replicas = collect.Table{
 	Name: "stat_replication", Prefix: "pg_stat_replication", Help: "pg_stat_replication: the replicas and other receivers of the log that are connected now.",
 	Sources: []collect.Source{collect.Always(`
-		SELECT r.application_name, r.client_addr::text AS client_addr, r.state, s.slot_name, r.pid,
+		SELECT r.application_name, host(r.client_addr) AS client_addr, r.state, s.slot_name, r.pid,
 			here - '0/0' AS position, here - r.sent_lsn AS unsent, here - r.write_lsn AS unwritten,
 			here - r.flush_lsn AS unflushed, here - r.replay_lsn AS unreplayed,
 			extract(epoch FROM r.write_lag) AS write_lag, extract(epoch FROM r.flush_lag) AS flush_lag,
