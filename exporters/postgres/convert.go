@@ -262,7 +262,7 @@ func detect(content []byte) (format string, known bool) {
 
 // settle makes tables that can stand beside each other and the built-in catalogue, and drops what cannot.
 func (c *conversion) settle(peers []peerTable) error {
-	built, err := catalogue("")
+	built, err := new(backend).Catalogue()
 	if err != nil {
 		return err
 	}
@@ -298,6 +298,7 @@ func (c *conversion) settle(peers []peerTable) error {
 		own, kept = append(own, collector), append(kept, table)
 	}
 	c.tables = kept
+	slices.SortStableFunc(c.notes, func(x, y conversionNote) int { return cmp.Compare(x.line, y.line) })
 	return nil
 }
 

@@ -140,7 +140,7 @@ func (c *ownTables) check(legacy bool) error {
 	if len(c.tables) == 0 {
 		return nil
 	}
-	built, err := catalogue("")
+	built, err := new(backend).Catalogue()
 	if err != nil {
 		return err
 	}
