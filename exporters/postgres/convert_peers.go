@@ -51,10 +51,7 @@ func (c *conversion) carryPostgresExporter(peer peerTable) (customTable, bool) {
 		return table, false
 	}
 	c.keep(&table, peer, peer.CacheSeconds)
-	table.EachDatabase = !peer.Master && table.Every == 0
-	if !peer.Master && table.Every > 0 {
-		c.note(peer.Line, "%s: it is asked of the target's own database only, since its answer is kept", peer.Key)
-	}
+	table.EachDatabase = !peer.Master
 	c.versions(&table, peer)
 	table.Columns = append(table.Columns, collect.ColumnYAML{Const: collect.Word{Text: "server"}, Text: "{server}"})
 	for _, column := range peer.last() {
@@ -190,7 +187,7 @@ func (c *conversion) carryPgExporter(peer peerTable) (customTable, bool) {
 		c.note(peer.Line, "%s: it is left out, as skip tells pg_exporter to", peer.Key)
 		return table, false
 	case slices.Contains(peer.Tags, "pgbouncer"):
-		c.lose(peer.Line, "%s: it asks pgbouncer, which this exporter does not", peer.Key)
+		c.lose(peer.Line, "%s: it asks pgbouncer; queries of your own are asked of PostgreSQL only", peer.Key)
 		return table, false
 	}
 	c.keep(&table, peer, peer.TTL)
@@ -198,7 +195,7 @@ func (c *conversion) carryPgExporter(peer peerTable) (customTable, bool) {
 		table.Timeout = time.Duration(peer.Timeout * float64(time.Second))
 	}
 	c.versionNumbers(&table, peer)
-	table.EachDatabase = !slices.Contains(peer.Tags, "cluster") && table.Every == 0
+	table.EachDatabase = !slices.Contains(peer.Tags, "cluster")
 	for _, tag := range peer.Tags {
 		c.tag(&table, peer, tag)
 	}

@@ -249,8 +249,6 @@ func (t customTable) check() error {
 		return t.fail("timeout must be 1ms or more")
 	case t.EachDatabase && len(t.Databases) > 0:
 		return t.fail("databases and each_database exclude each other: leave one out")
-	case t.EachDatabase && t.Every > 0:
-		return t.fail("every and each_database exclude each other: leave one out")
 	case slices.Contains(t.SearchPath, ""):
 		return t.fail("search_path holds a name that is empty")
 	}

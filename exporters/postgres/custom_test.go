@@ -76,7 +76,6 @@ func TestBadOwnTables(t *testing.T) {
 		"timeout":               {ownTable(someQuery+"\n  timeout: -1s", someValue), "timeout must be 1ms or more"},
 		"both roles":            {ownTable(someQuery+"\n  needs: {primary: true, replica: true}", someValue), "no server is both"},
 		"databases":             {ownTable(someQuery+"\n  databases: [a]\n  each_database: true", someValue), "databases and each_database exclude each other"},
-		"each and every":        {ownTable(someQuery+"\n  every: 1m\n  each_database: true", someValue), "every and each_database exclude each other"},
 		"empty schema":          {ownTable(someQuery+"\n  search_path: ['']", someValue), "search_path holds a name that is empty"},
 		"statement":             {ownTable("query: BEGIN", someValue), "line 2: table queue: a query begins with SELECT, WITH, VALUES, TABLE or SHOW"},
 		"hidden statement":      {ownTable("query: \"/* SELECT */ -- SELECT\\nSET search_path = x\"", someValue), "a query begins with SELECT"},

@@ -45,6 +45,11 @@ func newOwnWorld(t *testing.T, major int) *servers.Postgres {
 // ownTarget is a target with the tables of a file and two built-in collectors.
 func ownTarget(t *testing.T, dsn, text string) *collect.Target {
 	t.Helper()
+	return discoveringTarget(t, dsn, text, discovery{})
+}
+
+func discoveringTarget(t *testing.T, dsn, text string, d discovery) *collect.Target {
+	t.Helper()
 	own, err := loadOwn(t, text)
 	if err != nil {
 		t.Fatal(err)
@@ -53,21 +58,20 @@ func ownTarget(t *testing.T, dsn, text string) *collect.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := catalogue("")
+	l := loader{enabled: func(name string) bool { return name == "locks" || name == "static" }, timeout: 10 * time.Second, own: own, discovery: d}
+	spec, err := l.spec(settings, &driver{settings: func() (*pgconn.Config, error) { return pgconn.ParseConfig(dsn) }, statement: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	list = slices.DeleteFunc(list, func(c *collect.Collector) bool { return c.Name != "locks" && c.Name != "static" })
-	mine, err := own.collectors(address(settings), settings.Database, 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := collect.NewTarget(collect.Spec{
-		Name: address(settings), Service: "postgres", Database: settings.Database, Collectors: append(list, mine...),
-		Driver: &driver{settings: func() (*pgconn.Config, error) { return pgconn.ParseConfig(dsn) }, statement: 5 * time.Second},
-	}, collect.NewSelf("pg", exporter().Aliases), slog.New(slog.DiscardHandler))
+	target := collect.NewTarget(spec, exporterSelf(), slog.New(slog.DiscardHandler))
 	t.Cleanup(target.Close)
 	return target
+}
+
+func exporterSelf() *collect.Self {
+	self := collect.NewSelf("pg", exporter().Aliases)
+	self.DeclareMembers("pg", exporter().Members.Noun, exporter().Members.Label)
+	return self
 }
 
 func scrapeTarget(t *testing.T, target *collect.Target) page {
@@ -164,6 +168,7 @@ func TestOwnTables(t *testing.T) {
 			t.Run("session", func(t *testing.T) { checkOwnSession(t, server) })
 			t.Run("changes", func(t *testing.T) { checkOwnChanges(t, server) })
 			t.Run("convert", func(t *testing.T) { checkConverted(t, server, major) })
+			t.Run("discovered", func(t *testing.T) { checkOwnDiscovered(t, server) })
 			t.Run("documented", func(t *testing.T) { checkDocumented(t, server) })
 		})
 	}
@@ -378,6 +383,25 @@ tables:
 		}
 		p.wantAll(t, map[string]float64{"pg_exporter_connections_total": 1})
 	}
+}
+
+// Databases that are found are asked what is for each of them, at each scrape or in the background.
+func checkOwnDiscovered(t *testing.T, server *servers.Postgres) {
+	on, connections := true, 3
+	target := discoveringTarget(t, monitorDSN(server, "shop"), `
+tables:
+- {name: here, query: SELECT 1 AS n, columns: [{value: n, help: Number.}]}
+- {name: each, each_database: true, query: SELECT 1 AS n, columns: [{value: n, help: Number.}]}
+- {name: rarely, each_database: true, every: 1m, query: SELECT current_database() AS datname, columns: [{label: datname}, {info: info, help: There.}]}
+`, discovery{on: &on, include: &[]string{}, exclude: &[]string{}, connections: &connections})
+	scrapeTarget(t, target)
+	p := scrapeTarget(t, target)
+	if reasons := p.reasons(); len(reasons) > 0 {
+		t.Error(reasons)
+	}
+	p.wantAll(t, map[string]float64{
+		"here_n": 1, "each_n datname=shop": 1, "each_n datname=postgres": 1, "rarely_info datname=shop": 1, "rarely_info datname=postgres": 1,
+	})
 }
 
 // converted gives what convert makes of a file.
