@@ -23,6 +23,7 @@ import (
 	webflag "github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/health"
 )
 
 // DefaultAddress is where every exporter of the suite listens unless told otherwise.
@@ -77,9 +78,10 @@ type Command func(stdout, stderr io.Writer) (int, error)
 
 // Setup is a configuration as it came out of Load.
 type Setup struct {
-	Targets  []Target
-	Probe    func(query url.Values) (Target, error) // nil where nothing allows /probe
-	Warnings []string
+	Targets    []Target
+	Dependents []health.Dependent                     // HTTP services that are watched beside the targets
+	Probe      func(query url.Values) (Target, error) // nil where nothing allows /probe
+	Warnings   []string
 }
 
 // Target is a target with a key that changes when anything of its configuration does, so that a reload leaves the
@@ -186,20 +188,38 @@ func (p *program) enabled(name string) bool {
 	return on != nil && *on
 }
 
+// check reports dependents that cannot work, and services of one name.
+func (s *Setup) check() error {
+	if err := health.CheckDependents(s.Dependents); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, t := range s.Targets {
+		if seen[t.Service] {
+			return fmt.Errorf("two targets have the service name %q: give each its own", t.Service)
+		}
+		seen[t.Service] = true
+	}
+	for _, d := range s.Dependents {
+		if seen[d.Name] {
+			return fmt.Errorf("dependents: the name %q is that of another service: give each its own", d.Name)
+		}
+		seen[d.Name] = true
+	}
+	return nil
+}
+
 // load reads the configuration and says aloud what is unsafe about it.
 func (p *program) load() (*Setup, error) {
 	setup, err := p.Backend.Load(p.enabled, *p.timeout)
 	if err != nil {
 		return nil, err
 	}
-	if len(setup.Targets) > 1 {
-		seen := map[string]bool{}
-		for _, t := range setup.Targets {
-			if seen[t.Service] {
-				return nil, fmt.Errorf("two targets have the service name %q: give each its own", t.Service)
-			}
-			seen[t.Service] = true
-		}
+	if err := setup.check(); err != nil {
+		return nil, err
+	}
+	for _, d := range setup.Dependents {
+		setup.Warnings = append(setup.Warnings, d.Warnings()...)
 	}
 	for _, warning := range setup.Warnings {
 		p.log.Warn(warning)

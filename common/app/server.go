@@ -32,6 +32,7 @@ const (
 type server struct {
 	*program
 	targets  *targets
+	watch    *health.Watch
 	renderer *renderer
 	process  *prometheus.Registry
 	reloaded prometheus.Gauge
@@ -47,6 +48,7 @@ func newServer(p *program, setup *Setup) *server {
 	s := &server{
 		program: p, renderer: newRenderer(), slots: make(chan struct{}, maxInFlight),
 		targets: newTargets(p.self(), p.log),
+		watch:   health.NewWatch(p.noteDependent),
 		process: prometheus.NewRegistry(),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: p.Program + "_config_last_reload_successful",
 			Help: "Whether the last reload of the configuration succeeded."}),
@@ -65,6 +67,7 @@ func newServer(p *program, setup *Setup) *server {
 func (s *server) use(setup *Setup) {
 	s.setup.Store(setup)
 	s.targets.apply(setup)
+	s.watch.Apply(setup.Dependents)
 	s.reloaded.Set(1)
 	s.loadedAt.SetToCurrentTime()
 }
@@ -92,6 +95,7 @@ func (p *program) serve() int {
 	}
 	s := newServer(p, setup)
 	defer s.targets.close()
+	defer s.watch.Close()
 	p.log.Info("starting", "version", version.Info(), "targets", len(setup.Targets))
 	handler := &http.Server{
 		Handler:           s.handler(),
@@ -147,7 +151,7 @@ func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+*s.telemetryPath, s.limit(s.metrics))
 	mux.Handle("GET /probe", s.limit(s.probe))
-	mux.Handle("GET /health", s.limit(health.Handler(version.Version, healthLimit, s.targets.check).ServeHTTP))
+	mux.Handle("GET /health", s.limit(health.Handler(version.Version, healthLimit, s.check).ServeHTTP))
 	alive := func() bool { return !s.stopping.Load() }
 	mux.Handle("GET /healthz", health.AliveHandler(alive))
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { say(w, "healthy") })
@@ -188,11 +192,26 @@ func (s *server) limit(next http.HandlerFunc) http.Handler {
 	})
 }
 
+// check looks at the targets, and tells what is known of the services before them.
+func (s *server) check(ctx context.Context) []health.Report {
+	return append(s.targets.check(ctx), s.watch.Reports(ctx)...)
+}
+
+// noteDependent logs that the state of a dependent has changed.
+func (p *program) noteDependent(r health.Report, err error) {
+	if err == nil {
+		p.log.Info("dependent is up", "service", r.Service)
+		return
+	}
+	p.log.Warn("dependent is down", "service", r.Service, "reason", r.Fault, "err", err)
+}
+
 // metrics scrapes the targets of the configuration and adds what the process says of itself.
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := budget(r, *s.timeout)
 	defer cancel()
 	page := s.targets.scrape(ctx)
+	s.watch.AddTo(page)
 	if families, err := s.process.Gather(); err == nil {
 		page.AddFamilies(families)
 	} else {

@@ -128,10 +128,8 @@ func (t *targets) scrape(ctx context.Context) *metric.Page {
 func (t *targets) check(ctx context.Context) []health.Report {
 	return each(t.all(), func(k *kept) health.Report {
 		result := k.Check(ctx)
-		report := k.Health()
-		if !result.Up { // what this look found holds, also where a run of longer patience is still waiting
-			report.Status, report.Fault, report.Check = health.Down, result.Fault, result.Health
-		}
+		report := k.Health() // what this look found holds, also where a run of longer patience is still waiting
+		report.Status, report.Fault, report.Check = result.Health.Status(), result.Health.Fault(), result.Health
 		return report
 	})
 }

@@ -355,6 +355,7 @@ func TestHealthOfEachCaller(t *testing.T) {
 			db_ping_success{db_name="db",service="fake"} 0
 			fake_up 0
 			service_health{service="fake"} 0
+			service_health_failure_info{reason="timeout",service="fake"} 1
 		`)
 	})
 }

@@ -111,10 +111,12 @@ func TestMetrics(t *testing.T) {
 			db_query_duration_seconds_count{database="main",operation="ping",service="db"} 1
 			db_read_success{db_name="main",service="db"} 0
 			service_health{service="db"} 0.5
+			service_health_failure_info{reason="denied",service="db"} 1
 		`},
 		"down": {0, Check{Connect: failed}, `
 			db_connection_success{db_name="main",service="db"} 0
 			service_health{service="db"} 0
+			service_health_failure_info{reason="denied",service="db"} 1
 		`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,12 +1,15 @@
 package health
 
 import (
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
 // Families declares the metrics of the standard.
 type Families struct {
 	health     *metric.Family
+	failure    *metric.Family
+	probe      *metric.Family
 	driverType *metric.Family
 	success    map[string]*metric.Family
 	latency    map[string]*metric.Family
@@ -19,6 +22,10 @@ func NewFamilies() *Families {
 	f := &Families{
 		health: &metric.Family{Name: "service_health", Labels: []string{"service"},
 			Help: "Whether the service is up (1), degraded (0.5) or down (0)."},
+		failure: &metric.Family{Name: "service_health_failure_info", Labels: []string{"service", "reason"},
+			Help: "Why the service is degraded or down; absent while it is up."},
+		probe: &metric.Family{Name: "service_health_probe_duration_seconds", Labels: []string{"service"},
+			Help: "Time that the last look at a dependent service took, whatever it found."},
 		driverType: &metric.Family{Name: "db_driver_type", Labels: labels,
 			Help: "Kind of the database: 1 PostgreSQL, 2 MySQL, 3 SQLite, 4 MSSQL."},
 		duration: &metric.Family{Name: "db_query_duration_seconds", Type: metric.Histogram,
@@ -37,7 +44,7 @@ func NewFamilies() *Families {
 
 // All lists the families in the order of the documentation.
 func (f *Families) All() []*metric.Family {
-	all := []*metric.Family{f.health}
+	all := []*metric.Family{f.health, f.failure, f.probe}
 	for _, step := range (Check{}).steps() {
 		all = append(all, f.success[step.metric], f.latency[step.metric])
 	}
@@ -47,7 +54,7 @@ func (f *Families) All() []*metric.Family {
 // Append writes the state of a service as a check found it, which may be newer than what Record was told: a caller
 // whose time is up is handed what holds for that moment.
 func (f *Families) Append(out *metric.Batch, s *Service, check Check) {
-	out.Add(f.health, check.Status().Value(), s.name)
+	f.appendState(out, s.name, check)
 	if s.driverType > 0 {
 		out.Add(f.driverType, float64(s.driverType), s.name, s.database)
 	}
@@ -62,6 +69,19 @@ func (f *Families) Append(out *metric.Batch, s *Service, check Check) {
 			out.AddHistogram(f.duration, value, s.name, s.database, step.operation)
 		}
 	}
+}
+
+func (f *Families) appendState(out *metric.Batch, service string, check Check) {
+	out.Add(f.health, check.Status().Value(), service)
+	if reason := check.Fault(); reason != fault.None {
+		out.Add(f.failure, 1, service, string(reason))
+	}
+}
+
+// appendDependent writes the state of a dependent.
+func (f *Families) appendDependent(out *metric.Batch, r Report) {
+	f.appendState(out, r.Service, r.Check)
+	out.Add(f.probe, r.Check.Ping.Latency.Seconds(), r.Service)
 }
 
 func truth(ok bool) float64 {

@@ -40,6 +40,7 @@ type file struct {
 	Targets     []source              `yaml:"targets"`
 	AuthModules map[string]authModule `yaml:"auth_modules"`
 	Queries     []string              `yaml:"queries"` // files, as --queries.file
+	Dependents  []health.Dependent    `yaml:"dependents"`
 }
 
 // source is one database: a connection string whole, or its parts.
@@ -102,7 +103,7 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 		own: own, enabled: enabled, timeout: timeout, labelled: len(sources) > 1, labels: labels,
 		discovery: b.discovery, legacy: *b.compat.legacy,
 	}
-	setup := &app.Setup{Warnings: warnings}
+	setup := &app.Setup{Dependents: f.Dependents, Warnings: warnings}
 	for _, s := range sources {
 		if s.Health == nil {
 			s.Health = &b.write
