@@ -28,7 +28,7 @@ import (
 const (
 	lockTimeout    = 250 * time.Millisecond // a monitoring query behind a lock fails alone, and soon
 	maxMessage     = 16 << 20               // bytes of one protocol message: one row
-	maxHello       = 1 << 20                // bytes until the server is ready for questions
+	maxHello       = 128 << 10              // bytes until the server is ready for questions
 	maxAhead       = 16 << 20               // bytes that are read while questions are sent: they wait in memory
 	maxBatch       = 64 << 20               // bytes of all answers of a scrape
 	maxFeatures    = 1000                   // extensions of a database
@@ -163,7 +163,8 @@ type conn struct {
 // ownSession tells whether the settings of the startup message have reached the session.
 const ownSession = `SELECT source = 'client' FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'`
 
-// hello asks who is there, and whether a pooler that took our settings has kept them to itself.
+// hello asks who is there, and whether a pooler that took our settings has kept them to itself. Where that is not to be
+// learned, a pooler is assumed: what is done for its sake is right without one too.
 func (c *conn) hello(ctx context.Context) error {
 	questions := []collect.Question{{Text: identity}, {Text: ownSession}}
 	if c.pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
@@ -180,10 +181,12 @@ func (c *conn) hello(ctx context.Context) error {
 		for err == nil && answer.Next() {
 			own = i == 1 && string(answer.Value(0)) == "t" // of the identity, the connection takes note itself
 		}
-		if err == nil {
-			err = answer.Err()
+		if i == 0 {
+			refused = err
+			if err == nil {
+				refused = answer.Err()
+			}
 		}
-		refused = cmp.Or(refused, err)
 	})
 	if err = cmp.Or(err, refused); err != nil {
 		return err
@@ -276,6 +279,9 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 	c.meter.Allow(maxBatch)
 	for i, question := range questions {
 		if err := c.receive(pipeline, question, names[i], func(answer collect.Answer, err error) { read(i, answer, writeFailure(question, err)) }); err != nil {
+			if !c.pg.IsClosed() { // it is our judgement: closing the pipeline would wait for answers that may never come
+				c.abandon()
+			}
 			return err
 		}
 	}
@@ -420,14 +426,17 @@ func (a *answer) Next() bool {
 	} else if a.identity {
 		a.err = a.note()
 	}
-	if a.err != nil {
-		_ = a.close()
-	}
-	return a.err == nil
+	a.done = a.err != nil // and the connection is lost: what is left of the answer is not worth waiting for
+	return !a.done
 }
 
-// Value gives the text of a column, nil for NULL.
-func (a *answer) Value(i int) []byte { return a.result.Values()[i] }
+// Value gives the text of a column, nil for NULL and for one that the answer lacks.
+func (a *answer) Value(i int) []byte {
+	if values := a.result.Values(); i < len(values) {
+		return values[i]
+	}
+	return nil
+}
 
 // Err tells why the rows ended, nil at their proper end.
 func (a *answer) Err() error { return a.err }
@@ -438,8 +447,7 @@ func (a *answer) close() error {
 		return a.err
 	}
 	a.done = true
-	_, err := a.result.Close()
-	a.err = cmp.Or(a.err, err)
+	_, a.err = a.result.Close()
 	if a.identity && a.err == nil {
 		a.err = a.identified()
 	}
