@@ -25,10 +25,23 @@ func (p *plan) add(question Question, read owner) {
 	p.questions, p.owners = append(p.questions, question), append(p.owners, read)
 }
 
-// ask puts all questions into one batch and reads the answers.
+// ask puts all questions into one batch and reads the answers. When these tell that a replica has become a primary since
+// the batch was planned, or the other way round, some questions were put to the one and some to the other, and some not
+// at all: then all is planned and asked anew, once, so that no page mixes the two.
 func (r *run) ask(ctx context.Context, conn Conn) (reusable bool, err error) {
-	r.identified(conn.Identity())
-	reusable, err = r.carryOut(ctx, conn, r.plan(conn.Identity()))
+	planned := conn.Identity()
+	reusable, err = r.askAs(ctx, conn, planned)
+	if err == nil && reusable && conn.Identity().Replica != planned.Replica {
+		r.restart()
+		reusable, err = r.askAs(ctx, conn, conn.Identity())
+	}
+	return reusable, err
+}
+
+// askAs asks what is planned for a server of that identity.
+func (r *run) askAs(ctx context.Context, conn Conn, id Identity) (reusable bool, err error) {
+	r.identified(id)
+	reusable, err = r.carryOut(ctx, conn, r.plan(id))
 	r.identified(conn.Identity())
 	return reusable, err
 }

@@ -186,10 +186,12 @@ func (r *run) heard() bool {
 	return r.answered
 }
 
-// restart forgets what was planned for a connection that broke before it answered anything.
+// restart forgets what was planned and answered: for a connection that broke before its first answer, or for a server
+// that changed its role.
 func (r *run) restart() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.health, r.failure = health.Check{Connect: r.health.Connect}, nil
 	for _, p := range r.parts {
 		*p = part{collector: p.collector}
 	}
