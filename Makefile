@@ -19,7 +19,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench clean servers FORCE
+.PHONY: help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench scale clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,14 @@ rules: servers ## Check the alert rules and run their unit tests with promtool
 	promtool check rules alerts/*.yml
 	promtool test rules alerts/tests/*.yml
 
-bench: ## Measure the cost of a scrape beside client_golang's registry
+bench: build ## Measure what a scrape costs, beside postgres_exporter and client_golang's registry
+	tools/ensure.sh postgres-demo peer
+	cd e2e && $(GO) run ./cmd/bench --exporter $(CURDIR)/bin/postgres-exporter
 	cd common && $(GO) test -run '^$$' -bench . -benchmem ./collect/
+
+scale: build ## Scrape a server of 50,000 tables, 20,000 statements and 1,000 databases
+	tools/ensure.sh postgres-demo
+	cd e2e && SCALE=large $(GO) test -count=1 -timeout 30m -v -run 'TestScale$$' .
 
 clean: ## Remove what was built and downloaded
 	rm -rf bin .cache

@@ -43,7 +43,6 @@ var peerSetup = []string{
 	`CREATE TABLE wide (id int PRIMARY KEY, filler text)`,
 	`INSERT INTO wide SELECT n, repeat('x', 500) FROM generate_series(1, 20000) AS n`,
 	`DELETE FROM wide WHERE id % 2 = 0`,
-	`DO $$ BEGIN FOR i IN 1..25 LOOP EXECUTE format('SELECT %s AS a%s FROM orders', i, i); END LOOP; END $$`,
 	`SELECT pg_create_physical_replication_slot('repmgr_slot_1', true), pg_create_physical_replication_slot('forgotten', true)`,
 	`SELECT pg_create_logical_replication_slot('readers', 'test_decoding'), pg_create_logical_replication_slot('nobody', 'test_decoding')`,
 	`SELECT pg_switch_wal()`,
