@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	_ "embed"
 	"html/template"
 	"net/http"
@@ -20,6 +21,7 @@ type view struct {
 	Name, Title, Version, Metrics string
 	Probe                         bool
 	Targets                       []targetView
+	Dependents                    []targetView
 	Collectors                    []collectorView
 }
 
@@ -44,7 +46,7 @@ type collectorView struct {
 }
 
 // landing shows each target's state as the last scrape found it, and where to go on.
-func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
+func (s *server) landing(w http.ResponseWriter, r *http.Request) {
 	page, err := template.New("landing").Parse(landingText)
 	if err != nil {
 		http.Error(w, "the page could not be written", http.StatusInternalServerError)
@@ -54,6 +56,11 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	for _, k := range s.targets.all() {
 		v.Targets = append(v.Targets, viewTarget(k.Target))
 	}
+	ended, cancel := context.WithCancel(r.Context())
+	cancel() // what is not known yet is not waited for
+	for _, report := range s.watch.Reports(ended) {
+		v.Dependents = append(v.Dependents, viewReport(report))
+	}
 	for _, c := range s.catalogue {
 		v.Collectors = append(v.Collectors, collectorView{c.Name, c.Help, s.enabled(c.Name), c.Class == collect.Slow})
 	}
@@ -62,15 +69,19 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	_ = page.Execute(w, v) // the reader is gone if this fails
 }
 
-func viewTarget(t *collect.Target) targetView {
-	report := t.Health()
-	v := targetView{Name: t.Name(), Service: report.Service, Status: report.Status, Reason: string(report.Fault)}
-	if report.At.IsZero() {
-		return v
+func viewReport(report health.Report) targetView {
+	v := targetView{Service: report.Service, Status: report.Status, Reason: string(report.Fault)}
+	if !report.At.IsZero() {
+		v.Since = report.Since.UTC().Format(time.RFC3339)
 	}
-	v.Since = report.Since.UTC().Format(time.RFC3339)
+	return v
+}
+
+func viewTarget(t *collect.Target) targetView {
+	v := viewReport(t.Health())
+	v.Name = t.Name()
 	last := t.Last()
-	if last == nil {
+	if last == nil || v.Since == "" {
 		return v
 	}
 	v.Last, v.Took = last.At.UTC().Format(time.RFC3339), last.Took.Round(time.Millisecond/10)
