@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Brings the real servers that the tests and the demo run against.
 #
-#   tools/ensure.sh [postgres] [postgres-demo] [prometheus] [peer]     (default: all but postgres-demo)
+#   tools/ensure.sh [postgres] [postgres-demo] [pgbouncer] [prometheus] [peer]     (default: all but postgres-demo)
 #
 #   postgres       PostgreSQL 13 to 18: what is under /usr/lib/postgresql, the others into .cache/postgres/<major>
 #   postgres-demo  one PostgreSQL server, whichever it is
+#   pgbouncer      the connection pooler: what is on PATH, else the Debian package
 #   prometheus     prometheus, promtool, alertmanager, amtool: what is on PATH; Prometheus from Debian where we are
 #                  root, for its web pages; the others into .cache/debian
 #   peer           postgres_exporter, beside which ours is tested and measured: into .cache/peer
@@ -134,6 +135,11 @@ ensure_postgres_demo() {
 	here+=("a PostgreSQL server")
 }
 
+ensure_pgbouncer() {
+	[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || install_debian pgbouncer
+	here+=("pgbouncer")
+}
+
 # --- Prometheus ---
 
 have_tool() { command -v "$1" >/dev/null || [ -x "$cache/debian/usr/bin/$1" ]; }
@@ -216,14 +222,15 @@ trap finish EXIT
 cd "$work"
 
 here=()
-[ $# -gt 0 ] || set -- postgres prometheus peer
+[ $# -gt 0 ] || set -- postgres pgbouncer prometheus peer
 for what in "$@"; do
 	case $what in
 	postgres) ensure_postgres ;;
 	postgres-demo) ensure_postgres_demo ;;
+	pgbouncer) ensure_pgbouncer ;;
 	prometheus) ensure_prometheus ;;
 	peer) ensure_peer ;;
-	*) die "unknown: $what (known: postgres, postgres-demo, prometheus, peer)" ;;
+	*) die "unknown: $what (known: postgres, postgres-demo, pgbouncer, prometheus, peer)" ;;
 	esac
 done
 printf -v line '%s; ' "${here[@]}"
