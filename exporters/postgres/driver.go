@@ -500,10 +500,14 @@ func versionNumber(text string) int {
 	return number
 }
 
+// leadingNumber reads digits up to the first other sign. None, or more than a version has, are 0.
 func leadingNumber(text string) int {
 	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 	if end >= 0 {
 		text = text[:end]
+	}
+	if len(text) > 4 {
+		return 0
 	}
 	n, _ := strconv.Atoi(text) // nothing is 0
 	return n
@@ -517,6 +521,7 @@ func (d *driver) Classify(err error) fault.Kind {
 	var tooLong *pgproto3.ExceededMaxBodyLenErr
 	var tlsErr *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
+	var alert tls.AlertError
 	var netErr net.Error
 	switch {
 	case errors.As(err, &known):
@@ -529,7 +534,7 @@ func (d *driver) Classify(err error) fault.Kind {
 		return fault.Config
 	case errors.As(err, &tooLong):
 		return fault.Limited
-	case errors.As(err, &tlsErr), errors.As(err, &authority):
+	case errors.As(err, &tlsErr), errors.As(err, &authority), errors.As(err, &alert): // the last: it does not want ours
 		return fault.Auth
 	case errors.As(err, &netErr), broken(err):
 		if netErr != nil && netErr.Timeout() {
@@ -563,23 +568,22 @@ var sqlStates = map[string]fault.Kind{
 	"57014": fault.Timeout,     // statement_timeout, or a cancel
 	"55P03": fault.Busy,        // lock_timeout
 	"26":    fault.Unreachable, // what we prepared is not there: another session than ours
+	"55006": fault.Busy,
 	"40":    fault.Busy,
 	"53":    fault.Busy, // no connection slot, no memory, no disk
+	"54":    fault.Limited,
 	"57":    fault.Unreachable,
 	"58":    fault.Unreachable, // the server cannot read its own files
 	"08":    fault.Unreachable,
+	"25P03": fault.Unreachable, // the session was ended for being idle, or slow, in a transaction
+	"25P04": fault.Unreachable,
 	"25":    fault.Internal,
 	"42":    fault.Internal, // the question itself is wrong
 }
 
 func classifySQLState(code string) fault.Kind {
-	if kind, ok := sqlStates[code]; ok {
-		return kind
+	if len(code) != 5 {
+		return fault.Malformed
 	}
-	if len(code) == 5 {
-		if kind, ok := sqlStates[code[:2]]; ok {
-			return kind
-		}
-	}
-	return fault.Malformed
+	return cmp.Or(sqlStates[code], sqlStates[code[:2]], fault.Malformed)
 }
