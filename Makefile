@@ -49,7 +49,7 @@ standalone: ## Build each module on its own, without the workspace
 	@for m in $(MODULES); do echo "GOWORK=off go build ./$$m/..."; (cd $$m && GOWORK=off $(GO) build ./... && GOWORK=off $(GO) vet ./...) || exit 1; done
 
 lint: $(TOOLS)/golangci-lint ## gofmt, vet, staticcheck and the other linters
-	@for m in $(MODULES); do echo "golangci-lint ./$$m/..."; (cd $$m && golangci-lint run ./...) || exit 1; done
+	@for m in $(MODULES); do echo "golangci-lint ./$$m/..."; (cd $$m && golangci-lint run --allow-parallel-runners ./...) || exit 1; done
 
 vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities in what is linked in
 	tools/vulncheck.sh $(MODULES)
