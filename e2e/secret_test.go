@@ -341,3 +341,22 @@ func TestConnectionsAreCapped(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// A replica's settings hold the password of its primary, in primary_conninfo: it is on no page.
+func TestReplicaKeepsItsPrimarysPassword(t *testing.T) {
+	t.Parallel()
+	primary := servers.NewPostgres(t, servers.PostgresOptions{})
+	replica := primary.NewReplica(t)
+	if told := query(t, replica, "SHOW primary_conninfo"); !strings.Contains(told, "password") {
+		t.Fatalf("this replica has no password to keep: %s", told)
+	}
+	e := forDatabase(t, replica.DSN("postgres"), "--log.level=debug")
+	p := e.scrape("10")
+	p.want(t, "pg_up", 1)
+	p.want(t, "pg_replication_is_replica", 1)
+	for where, text := range map[string]string{"/metrics": p.body, "/": e.get("/").body, "log": e.Output()} {
+		if strings.Contains(text, primary.Password()) || strings.Contains(text, "primary_conninfo") {
+			t.Errorf("%s shows how the replica reaches its primary", where)
+		}
+	}
+}
