@@ -384,9 +384,23 @@ func split[T any](t *testing.T, cases []T, run func(*testing.T, T)) {
 	}
 }
 
-// The server hangs before each of its messages, and before each message's body.
-func TestStallsAtEveryMessage(t *testing.T) {
+// TestRecordedServer has a target scrape a server that says what a real one has said, until something goes wrong.
+func TestRecordedServer(t *testing.T) {
 	r := record(t)
+	t.Run("stalls", r.stalls)
+	t.Run("cuts", r.cuts)
+	t.Run("garbled", r.garbled)
+	t.Run("hostile", r.hostile)
+	t.Run("endless", r.endless)
+	t.Run("astray", r.astray)
+	t.Run("empty error", r.emptyError)
+	t.Run("odd numbers", r.oddNumbers)
+	t.Run("deaf", r.deaf)
+	t.Run("last words", r.lastWords)
+}
+
+// The server hangs before each of its messages, and before each message's body.
+func (r recorded) stalls(t *testing.T) {
 	var cases []int
 	for _, at := range r.boundaries() {
 		cases = append(cases, at, at+1, at+5)
@@ -398,8 +412,7 @@ func TestStallsAtEveryMessage(t *testing.T) {
 }
 
 // The connection ends after each byte.
-func TestCutsAfterEveryByte(t *testing.T) {
-	r := record(t)
+func (r recorded) cuts(t *testing.T) {
 	split(t, offsets(r.life), func(t *testing.T, at int) {
 		a := &actor{life: r.life, spoil: spoil{at: at, how: cut}}
 		a.endure(t, r.good, fault.Unreachable)
@@ -416,8 +429,7 @@ func offsets(l life) []int {
 
 // Every byte is garbled once, each in another way than the one before. What a garbled row says nobody can tell from the
 // truth; but nothing panics, hangs or is left behind.
-func TestGarbledBytes(t *testing.T) {
-	r := record(t)
+func (r recorded) garbled(t *testing.T) {
 	split(t, offsets(r.life), func(t *testing.T, at int) {
 		flips := []byte{0xff, 0x01, 0x80, 0x20, 0x04}
 		garbled := spoil{at: at, how: flipped, flip: flips[at%len(flips)]}
@@ -575,8 +587,7 @@ var anywhere = []int{startup, helloIdentity, helloSession, firstIdentity, firstR
 
 // A server breaks the protocol anywhere in its talk. The connection ends, or the one question fails; a row never counts
 // for another question than its own, and no length that is only declared is believed.
-func TestHostileServer(t *testing.T) {
-	r := record(t)
+func (r recorded) hostile(t *testing.T) {
 	for name, messages := range map[string][]byte{
 		"authentication of no length":   header('R', 0),
 		"authentication without type":   message('R', ""),
@@ -611,8 +622,7 @@ func TestHostileServer(t *testing.T) {
 }
 
 // A server talks without end. What it may say is bounded, in bytes and in memory, also where time stands still.
-func TestEndlessServer(t *testing.T) {
-	r := record(t)
+func (r recorded) endless(t *testing.T) {
 	always := func(messages ...[]byte) func(int) []byte {
 		once := bytes.Join(messages, nil)
 		block := bytes.Repeat(once, 1+(64<<10)/len(once))
@@ -636,7 +646,7 @@ func TestEndlessServer(t *testing.T) {
 		"requests of passwords": always(message('R', "\x00\x00\x00\x03")),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, part := range []int{startup, helloIdentity, firstRows, secondIdentity, secondRows} {
+			for _, part := range []int{startup, firstIdentity, secondRows} {
 				at := r.life[:part].size()
 				if strings.Contains(name, "rows") || name == "extensions" { // where rows may be: before the end of the answer
 					at += len(r.life[part]) - len(from('C', r.life[part]))
@@ -649,8 +659,7 @@ func TestEndlessServer(t *testing.T) {
 
 // Answers go astray: some are lost, some come twice, some in another's place. What a question is answered with is its
 // own answer or none.
-func TestAnswersAstray(t *testing.T) {
-	r := record(t)
+func (r recorded) astray(t *testing.T) {
 	rows, twice := r.life[secondRows], r.life[secondTwice]
 	double := func(part []byte) []byte { return slices.Concat(part, part) }
 	newColumns := func(part []byte) []byte {
@@ -682,8 +691,7 @@ func TestAnswersAstray(t *testing.T) {
 }
 
 // An error that says nothing of itself is that of its question alone.
-func TestErrorWithoutFields(t *testing.T) {
-	r := record(t)
+func (r recorded) emptyError(t *testing.T) {
 	hostile := r.change(secondRows, func([]byte) []byte { return slices.Concat(message('E', "\x00"), ready) })
 	synctest.Test(t, func(t *testing.T) {
 		target := (&actor{life: r.life, first: hostile}).target(t, smallCatalogue(t))
@@ -705,8 +713,7 @@ func TestErrorWithoutFields(t *testing.T) {
 
 // A number that is none, or that no float64 holds, is left out; text in its place is the question's failure. The others
 // are not touched.
-func TestOddNumbers(t *testing.T) {
-	r := record(t)
+func (r recorded) oddNumbers(t *testing.T) {
 	for text, want := range map[string]string{
 		"NaN": "", "Infinity": "", "-Infinity": "", "1e400": "", "": "", "-0": "gauge:{value:0}", "1e-400": "gauge:{value:0}",
 		"9223372036854775808": "gauge:{value:9.223372036854776e+18}", "t": "gauge:{value:1}",
@@ -740,8 +747,7 @@ func TestOddNumbers(t *testing.T) {
 }
 
 // A server that talks and never listens, while a batch is sent to it, does not fill the memory.
-func TestServerThatNeverListens(t *testing.T) {
-	r := record(t)
+func (r recorded) deaf(t *testing.T) {
 	long := message('N', "M"+strings.Repeat("x", 60000)+"\x00\x00")
 	for _, deaf := range []int{startup, helloSession} {
 		peak := watchHeap(func() {
@@ -771,6 +777,35 @@ func TestServerThatNeverListens(t *testing.T) {
 		})
 		if peak > 64<<20 {
 			t.Errorf("%d MB were in use", peak>>20)
+		}
+	}
+}
+
+// A server that refuses us, or ends the session in the midst of a batch, says why, in whatever language. That is the
+// reason, not that the connection is closed.
+func (r recorded) lastWords(t *testing.T) {
+	for code, want := range map[string]fault.Kind{
+		"53300": fault.Busy, "57P03": fault.Unreachable, "57P01": fault.Unreachable, "57P02": fault.Unreachable,
+		"28P01": fault.Auth, "28000": fault.Auth, "3D000": fault.Config, "42501": fault.Denied, "XX000": fault.Malformed,
+	} {
+		words := message('E', "SВАЖНО\x00VFATAL\x00C"+code+"\x00Mно\x00\x00")
+		for _, part := range []int{startup, helloIdentity, firstIdentity, firstRows, secondRows} {
+			said := r.change(part, func([]byte) []byte { return words })[:part+1]
+			synctest.Test(t, func(t *testing.T) {
+				a := &actor{life: r.life, first: said, spoil: spoil{at: said.size(), how: cut}}
+				a.first[part] = append(slices.Clone(words), 0) // the byte that the cut takes away
+				target := a.target(t, smallCatalogue(t))
+				defer target.Close()
+				o := look(t, target)
+				if part == secondRows {
+					time.Sleep(time.Second)
+					o = look(t, target)
+				}
+				rows, _ := o.Find("rows")
+				if rows.Fault != want || o.Up != (part >= firstRows) {
+					t.Errorf("%s in part %d: up %v, fault %q, want %q: %v", code, part, o.Up, rows.Fault, want, rows.Err)
+				}
+			})
 		}
 	}
 }

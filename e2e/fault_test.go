@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
+	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
+)
+
+// wireFault is something that happens to the answers of a whole scrape, at a part of them.
+type wireFault struct {
+	set     func(line *proxy.Proxy, at int64)
+	parts   int64    // at how many places it is tried
+	reasons []string // why collectors may fail
+}
+
+var wireFaults = map[string]wireFault{
+	"cut":   {func(line *proxy.Proxy, at int64) { line.CutAfter(at) }, 7, []string{"unreachable"}},
+	"stall": {func(line *proxy.Proxy, at int64) { line.StallAfter(at) }, 5, []string{"timeout"}},
+	"garble": {func(line *proxy.Proxy, at int64) { line.Garble(at) }, 9,
+		[]string{"malformed", "limited", "timeout", "unreachable", "unsupported", "internal"}}, // a garbled SQLSTATE may say anything
+	"flood of zeros": {func(line *proxy.Proxy, _ int64) { line.Flood(nil) }, 1, []string{"malformed"}},
+	"flood of notices": {func(line *proxy.Proxy, _ int64) { line.Flood([]byte("N\x00\x00\x00\x0eSNOTICE\x00\x00\x00")) }, 1,
+		[]string{"limited", "timeout", "malformed"}},
+	"flood of parameters": {func(line *proxy.Proxy, _ int64) { line.Flood([]byte("S\x00\x00\x00\x0ename\x00valu\x00")) }, 1,
+		[]string{"limited", "timeout", "malformed"}},
+}
+
+// Whatever happens to the answers, at whatever place: the page comes in time and tells what has failed and why, the
+// process stays small, and the scrape after it is good, with nothing held that was not before.
+func TestWireFaults(t *testing.T) {
+	db := servers.NewPostgres(t, servers.PostgresOptions{})
+	for name, fault := range wireFaults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			line := proxy.New(t, db.Addr())
+			e := forDatabase(t, through(db, line)+"&application_name="+fmt.Sprintf("wire-%x", name))
+			e.scrape("10").want(t, "pg_up", 1)
+			before := e.held(line)
+			line.ResetStats()
+			freshen()
+			e.scrape("10").want(t, "pg_up", 1)
+			size := line.Stats().Down
+			for part := range fault.parts {
+				freshen()
+				fault.set(line, size*(2*part+1)/(2*fault.parts))
+				p := e.scrape("1.5")
+				line.Resume()
+				if p.code != 200 || p.took > 1500*time.Millisecond {
+					t.Errorf("part %d: code %d after %s", part, p.code, p.took)
+				}
+				for _, reason := range reasonsOf(p) {
+					if !slices.Contains(fault.reasons, reason) {
+						t.Errorf("part %d: a collector failed by %q", part, reason)
+					}
+				}
+				freshen()
+				again := e.scrape("10")
+				again.want(t, "pg_up", 1)
+				if failing := again.failing(); len(failing) > 0 {
+					t.Errorf("part %d: collectors fail afterwards: %v", part, failing)
+				}
+			}
+			e.wantHeld(line, before)
+		})
+	}
+}
+
+var failureReason = regexp.MustCompile(`(?m)^pg_exporter_collector_failures_total\{collector="[^"]*",reason="([^"]*)"\}`)
+
+// reasonsOf lists the reasons for which collectors have ever failed.
+func reasonsOf(p page) []string {
+	var reasons []string
+	for _, found := range failureReason.FindAllStringSubmatch(p.body, -1) {
+		if !slices.Contains(reasons, found[1]) {
+			reasons = append(reasons, found[1])
+		}
+	}
+	return reasons
+}
+
+// held is what an exporter holds: goroutines, files, and connections to its server.
+func (e *exporter) held(line *proxy.Proxy) [3]int64 {
+	e.t.Helper()
+	goroutines, _ := e.scrape("10").value("go_goroutines")
+	files, err := e.FDs()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return [3]int64{int64(goroutines), int64(files), line.Stats().Open}
+}
+
+// wantHeld wants within five seconds no more to be held than before, and the process to be small.
+func (e *exporter) wantHeld(line *proxy.Proxy, before [3]int64) {
+	e.t.Helper()
+	eventually(e.t, 5*time.Second, "goroutines, files and connections are back at their level", func() error {
+		if now := e.held(line); now[0] > before[0]+2 || now[1] > before[1]+2 || now[2] > before[2] {
+			return fmt.Errorf("before %v, now %v", before, now)
+		}
+		return nil
+	})
+	if rss, err := e.RSS(); err != nil || rss > 120e6 {
+		e.t.Errorf("%.1f MB resident: %v", float64(rss)/1e6, err)
+	}
+}
