@@ -355,7 +355,7 @@ func TestReplicaKeepsItsPrimarysPassword(t *testing.T) {
 	p.want(t, "pg_up", 1)
 	p.want(t, "pg_replication_is_replica", 1)
 	for where, text := range map[string]string{"/metrics": p.body, "/": e.get("/").body, "log": e.Output()} {
-		if strings.Contains(text, primary.Password()) || strings.Contains(text, "primary_conninfo") {
+		if strings.Contains(text, primary.Password()) || strings.Contains(text, "password=") {
 			t.Errorf("%s shows how the replica reaches its primary", where)
 		}
 	}
