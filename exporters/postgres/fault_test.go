@@ -123,6 +123,10 @@ func TestPooler(t *testing.T) {
 			pooler := servers.NewPgBouncer(t, server, settings)
 			wantPooled(t, pooler.DSN("postgres"))
 			newSubject(t, pooler.DSN("postgres")).good()
+			wantWritten(t, pooler.DSN("postgres"))
+			if strings.Contains(server.Log(), "WARNING") {
+				t.Error("the server's log holds warnings")
+			}
 		})
 	}
 }
@@ -154,6 +158,21 @@ func wantPooled(t *testing.T, dsn string) {
 		if n := len(p.values("t_prepared_value")); n != 0 {
 			t.Errorf("%d statements are prepared in the pooler's session", n)
 		}
+	}
+}
+
+// wantWritten wants the health check to write, though everything else only reads.
+func wantWritten(t *testing.T, dsn string) {
+	t.Helper()
+	write, err := (&writeProbe{Write: true, ID: t.Name(), Create: true}).probes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &driver{settings: func() (*pgconn.Config, error) { return pgconn.ParseConfig(dsn) }, statement: questionLimit, write: write}
+	s := &subject{collect.NewTarget(collect.Spec{Name: "test", Service: "test", Driver: d}, collect.NewSelf("pg", nil), slog.New(slog.DiscardHandler)), t}
+	defer s.Close()
+	if r := s.good(); !r.Health.Write.OK() {
+		t.Errorf("the health check wrote with %+v: %v", r.Health.Write, r.Err)
 	}
 }
 
