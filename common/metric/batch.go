@@ -47,7 +47,8 @@ type Batch struct {
 	last     *column
 	empty    *Set
 	pairs    []dto.LabelPair
-	strings  []string
+	values   []string
+	recent   []*dto.LabelPair // of the last set, before they were sorted
 }
 
 // column holds the samples of one family.
@@ -95,14 +96,16 @@ func (b *Batch) Set(names []string, values ...string) *Set {
 
 func (b *Batch) newSet(names, values []string) *Set {
 	set := &Set{names: names, pairs: make([]*dto.LabelPair, 0, len(names)+len(b.constant))}
-	for i, name := range names {
-		set.pairs = append(set.pairs, b.pair(name, b.repair(values[i])))
+	for i := range names {
+		set.pairs = append(set.pairs, b.pair(i, &names[i], b.repair(values[i])))
 	}
-	for _, label := range b.constant {
+	for i := range b.constant {
+		label := &b.constant[i]
 		if !slices.Contains(names, label.Name) { // a family's own label counts, as two of a name break the page
-			set.pairs = append(set.pairs, b.pair(label.Name, b.repair(label.Value)))
+			set.pairs = append(set.pairs, b.pair(len(set.pairs), &label.Name, b.repair(label.Value)))
 		}
 	}
+	b.recent = append(b.recent[:0], set.pairs...)
 	slices.SortFunc(set.pairs, func(x, y *dto.LabelPair) int { return cmp.Compare(*x.Name, *y.Name) })
 	for _, pair := range set.pairs {
 		set.hash = (set.hash ^ maphash.String(seed, *pair.Name)) * 0x9e3779b97f4a7c15
@@ -111,16 +114,20 @@ func (b *Batch) newSet(names, values []string) *Set {
 	return set
 }
 
-// pair takes a label pair and the two strings it points to from chunks, so that a label costs no allocation.
-func (b *Batch) pair(name, value string) *dto.LabelPair {
+// pair takes a label pair and the value it points to from chunks, so that a label costs no allocation. One that the
+// set before has at the same place is used again: the rows of an answer mostly have some of their labels in common.
+func (b *Batch) pair(at int, name *string, value string) *dto.LabelPair {
+	if at < len(b.recent) && *b.recent[at].Value == value && *b.recent[at].Name == *name {
+		return b.recent[at]
+	}
 	if len(b.pairs) == 0 {
 		b.pairs = make([]dto.LabelPair, pairChunk)
-		b.strings = make([]string, 2*pairChunk)
+		b.values = make([]string, pairChunk)
 	}
 	pair := &b.pairs[0]
-	b.strings[0], b.strings[1] = name, value
-	pair.Name, pair.Value = &b.strings[0], &b.strings[1]
-	b.pairs, b.strings = b.pairs[1:], b.strings[2:]
+	b.values[0] = value
+	pair.Name, pair.Value = name, &b.values[0]
+	b.pairs, b.values = b.pairs[1:], b.values[1:]
 	return pair
 }
 

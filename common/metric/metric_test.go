@@ -319,3 +319,24 @@ func TestDuplicatesInColumns(t *testing.T) {
 		}
 	}
 }
+
+// Rows that have a label in common share it in memory, also where others before it differ or it is a batch's own.
+func TestSetsShareLabels(t *testing.T) {
+	t.Parallel()
+	names := []string{"database", "table"}
+	b := NewBatch(0, Label{"target", "here"})
+	first, second, third := b.Set(names, "shop", "orders"), b.Set(names, "shop", "wares"), b.Set(names, "bank", "wares")
+	for _, set := range []*Set{first, second, third} {
+		for i, name := range []string{"database", "table", "target"} {
+			if *set.pairs[i].Name != name {
+				t.Errorf("label %d is %s, want %s", i, *set.pairs[i].Name, name)
+			}
+		}
+	}
+	if first.pairs[0] != second.pairs[0] || second.pairs[1] != third.pairs[1] || first.pairs[2] != third.pairs[2] {
+		t.Error("equal labels take memory twice")
+	}
+	if first.pairs[1] == second.pairs[1] || *first.pairs[1].Value != "orders" || *third.pairs[0].Value != "bank" {
+		t.Error("labels that differ were taken for equal")
+	}
+}
