@@ -15,18 +15,34 @@ func catalogue(server string) (collect.Catalogue, error) {
 	}{
 		// catalogue_server.go
 		static(server), postmaster, settings{}, roles, bufferCache,
+		// catalogue_security.go
+		configuration, extensions, sslSessions, gssSessions,
 		// catalogue_activity.go
 		activity, processIdle{}, longTransactions, preparedTransactions, locks, autovacuumWorkers, vacuumProgress,
+		// catalogue_sessions.go
+		waits, idleTransactions, blockedSessions, blockingSessions, oldestTransactions,
+		// catalogue_progress.go
+		analyzeProgress, createIndexProgress, clusterProgress, copyProgress, basebackupProgress,
 		// catalogue_database.go
 		databases, wraparound, databaseStats, databaseConflicts(server), blockIO,
 		// catalogue_wal.go
 		walFiles, walLocation, walStats, archiver, backgroundWriter, checkpointer,
+		// catalogue_io.go
+		slru, recoveryPrefetch, archiveStatus, sharedMemory,
 		// catalogue_replication.go
 		replication, replicas, slots, walReceiver,
+		// catalogue_logical.go
+		slotStats, subscriptions, subscriptionStats, subscriptionTables, publications,
 		// catalogue_tables.go
 		tables, tableSizes, tableBlocks, indexBlocks,
+		// catalogue_maintenance.go
+		autovacuum, autovacuumDue, freezing, sequences, invalidIndexes, indexWaste, indexStats, functions,
+		// catalogue_space.go
+		relationKinds, toastSizes, bloat, indexBloat,
+		// catalogue_vector.go
+		vectorIndexes,
 		// catalogue_statements.go
-		statements,
+		statements, statementsInfo,
 	}
 	list := make(collect.Catalogue, 0, len(parts))
 	for _, part := range parts {

@@ -122,7 +122,7 @@ var vacuumProgress = collect.Table{
 func vacuumText(memory string) string {
 	return `
 		SELECT v.datname, p.phase, v.phase = p.phase AS present, now.*,
-			coalesce(CASE n.nspname WHEN 'public' THEN '' ELSE quote_ident(n.nspname) || '.' END || quote_ident(c.relname), v.relid::text) AS relname
+			` + progressName + `
 		FROM pg_stat_progress_vacuum AS v
 		CROSS JOIN unnest(ARRAY['initializing', 'scanning heap', 'vacuuming indexes', 'vacuuming heap', 'cleaning up indexes',
 			'truncating heap', 'performing final cleanup']) AS p(phase)

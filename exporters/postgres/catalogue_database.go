@@ -62,6 +62,8 @@ var databaseStats = collect.Table{
 		collect.Count("sessions_abandoned", "sessions_abandoned_total", "Sessions that ended because the client was lost. Since PostgreSQL 14."),
 		collect.Count("sessions_fatal", "sessions_fatal_total", "Sessions that ended with a fatal error. Since PostgreSQL 14."),
 		collect.Count("sessions_killed", "sessions_killed_total", "Sessions that an operator terminated. Since PostgreSQL 14."),
+		collect.Count("parallel_workers_to_launch", "parallel_workers_to_launch_total", "Parallel workers that queries wanted to start. Since PostgreSQL 18."),
+		collect.Count("parallel_workers_launched", "parallel_workers_launched_total", "Parallel workers that queries could start: fewer than they wanted where max_parallel_workers is reached. Since PostgreSQL 18."),
 		collect.Count("checksum_failures", "checksum_failures_total", "Pages whose checksum was wrong. Absent where checksums are off."),
 		collect.Value("checksum_failed", "checksum_last_failure_timestamp_seconds", "When a page's checksum was last wrong, in Unix seconds. Absent if never."),
 	},

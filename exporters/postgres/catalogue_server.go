@@ -27,12 +27,15 @@ var postmaster = collect.Table{
 }
 
 var roles = collect.Table{
-	Name: "roles", Prefix: "pg_roles", Help: "pg_roles: how many connections each role may open.",
+	Name: "roles", Prefix: "pg_roles", Help: "pg_roles: how many connections each role may open, and until when its password is good.",
+	Rows: 1000,
 	Sources: []collect.Source{collect.Always(`
-		SELECT rolname, rolconnlimit FROM pg_roles ORDER BY rolcanlogin DESC, rolname`)},
+		SELECT rolname, rolconnlimit, extract(epoch FROM rolvaliduntil) AS valid_until
+		FROM pg_roles ORDER BY rolcanlogin DESC, rolvaliduntil, rolname LIMIT 1001`)},
 	Columns: []collect.Column{
 		collect.Label("rolname"),
 		collect.Value("rolconnlimit", "connection_limit", "Connections the role may have open at once; -1 means no limit."),
+		collect.Value("valid_until", "valid_until_timestamp_seconds", "When the role's password expires, in Unix seconds. Absent where it does not."),
 	},
 }
 

@@ -30,24 +30,10 @@ var tables = collect.Table{
 	Prefix: "pg_stat_user_tables", Help: "pg_stat_user_tables: what has been done with each table of the database.",
 	PerMember: true,
 	Rows:      tableLimit,
-	Sources: []collect.Source{collect.Always(`
-		SELECT current_database() AS datname, s.*,
-			extract(epoch FROM last_vacuum) AS vacuumed, extract(epoch FROM last_autovacuum) AS autovacuumed,
-			extract(epoch FROM last_analyze) AS analyzed, extract(epoch FROM last_autoanalyze) AS autoanalyzed,
-			CASE WHEN c.relfrozenxid <> '0' THEN age(c.relfrozenxid) END AS xid_age, (
-				SELECT least(
-					max(value) FILTER (WHERE name = 'threshold') + max(value) FILTER (WHERE name = 'scale_factor') * greatest(c.reltuples, 0),
-					nullif(max(value) FILTER (WHERE name = 'max_threshold'), -1))
-				FROM (
-					SELECT o.name, coalesce(
-						(SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_vacuum_' || o.name),
-						current_setting('autovacuum_vacuum_' || o.name, true))::float8 AS value
-					FROM unnest(ARRAY['threshold', 'scale_factor', 'max_threshold']) AS o(name)
-				) AS options
-			) AS vacuum_threshold
-		FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = relid
-		WHERE ` + largestTables(`relid`) + `
-		ORDER BY c.relpages DESC, c.oid`)},
+	Sources: []collect.Source{
+		collect.Since(160000, tablesText(`, extract(epoch FROM last_seq_scan) AS last_seq_scanned, extract(epoch FROM last_idx_scan) AS last_idx_scanned`)),
+		collect.Until(160000, tablesText(``)),
+	},
 	Columns: []collect.Column{
 		collect.Label("datname"), collect.Label("schemaname"), collect.Label("relname"),
 		collect.Count("seq_scan", "seq_scan", "Scans of the whole table."),
@@ -72,7 +58,35 @@ var tables = collect.Table{
 		collect.Count("autovacuum_count", "autovacuum_count", "Times autovacuum vacuumed the table."),
 		collect.Count("analyze_count", "analyze_count", "Times the table was analyzed by hand."),
 		collect.Count("autoanalyze_count", "autoanalyze_count", "Times autovacuum analyzed the table."),
+		collect.Count("total_vacuum_time", "vacuum_seconds_total", "Time spent vacuuming the table by hand, in seconds. Since PostgreSQL 18.").Times(1e-3),
+		collect.Count("total_autovacuum_time", "autovacuum_seconds_total", "Time that autovacuum spent vacuuming the table, in seconds. Since PostgreSQL 18.").Times(1e-3),
+		collect.Count("total_analyze_time", "analyze_seconds_total", "Time spent analyzing the table by hand, in seconds. Since PostgreSQL 18.").Times(1e-3),
+		collect.Count("total_autoanalyze_time", "autoanalyze_seconds_total", "Time that autovacuum spent analyzing the table, in seconds. Since PostgreSQL 18.").Times(1e-3),
+		collect.Count("n_tup_newpage_upd", "n_tup_newpage_upd_total", "Rows updated whose new version went to another page. Since PostgreSQL 16."),
+		collect.Value("last_seq_scanned", "last_seq_scan_timestamp_seconds", "When the whole table was last scanned, in Unix seconds. Absent if never. Since PostgreSQL 16."),
+		collect.Value("last_idx_scanned", "last_idx_scan_timestamp_seconds", "When an index of the table was last scanned, in Unix seconds. Absent if never. Since PostgreSQL 16."),
 	},
+}
+
+func tablesText(more string) string {
+	return `
+		SELECT current_database() AS datname, s.*` + more + `,
+			extract(epoch FROM last_vacuum) AS vacuumed, extract(epoch FROM last_autovacuum) AS autovacuumed,
+			extract(epoch FROM last_analyze) AS analyzed, extract(epoch FROM last_autoanalyze) AS autoanalyzed,
+			CASE WHEN c.relfrozenxid <> '0' THEN age(c.relfrozenxid) END AS xid_age, (
+				SELECT least(
+					max(value) FILTER (WHERE name = 'threshold') + max(value) FILTER (WHERE name = 'scale_factor') * greatest(c.reltuples, 0),
+					nullif(max(value) FILTER (WHERE name = 'max_threshold'), -1))
+				FROM (
+					SELECT o.name, coalesce(
+						(SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_vacuum_' || o.name),
+						current_setting('autovacuum_vacuum_' || o.name, true))::float8 AS value
+					FROM unnest(ARRAY['threshold', 'scale_factor', 'max_threshold']) AS o(name)
+				) AS options
+			) AS vacuum_threshold
+		FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = relid
+		WHERE ` + largestTables(`relid`) + `
+		ORDER BY c.relpages DESC, c.oid`
 }
 
 // tableSizes stands alone because to measure a table one must lock it, if only for an instant. What somebody has

@@ -31,6 +31,7 @@ var superuserSetup = []string{
 	`CREATE ROLE anybody LOGIN PASSWORD 'anybody' CONNECTION LIMIT 7`,
 	`CREATE DATABASE shop CONNECTION LIMIT 50`,
 	`CREATE DATABASE quiet`,
+	`CREATE DATABASE works`,
 	`SELECT pg_create_physical_replication_slot('repmgr_slot_1', true), pg_create_physical_replication_slot('forgotten', true)`,
 }
 
@@ -66,11 +67,15 @@ func newWorld(t *testing.T, major int) *world {
 			"max_prepared_transactions": "5", "archive_mode": "on", "archive_command": "/bin/true",
 		},
 	})
+	do(t, primary, "shop", publisherSetup...)
+	do(t, primary, "works", worksSetup...)
+	do(t, primary, "works", vectorSetup...)
 	do(t, primary, "shop", shopSetup...)
 	w := &world{primary: primary, replica: primary.NewReplica(t)}
 	do(t, w.replica, "postgres", `ALTER SYSTEM SET primary_slot_name = 'repmgr_slot_1'`,
 		`ALTER SYSTEM SET hot_standby_feedback = on`, `SELECT pg_reload_conf()`)
 	w.happen(t)
+	happenInWorks(t, w)
 	return w
 }
 
@@ -109,9 +114,14 @@ func ask(t *testing.T, server *servers.Postgres, database, query string) string 
 
 func eventually(t *testing.T, server *servers.Postgres, query, want string) {
 	t.Helper()
+	eventuallyIn(t, server, "shop", query, want)
+}
+
+func eventuallyIn(t *testing.T, server *servers.Postgres, database, query, want string) {
+	t.Helper()
 	var got string
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if got = ask(t, server, "shop", query); got == want {
+		if got = ask(t, server, database, query); got == want {
 			return
 		}
 	}
@@ -133,22 +143,30 @@ func connect(t *testing.T, dsn string) *pgconn.PgConn {
 }
 
 // session runs statements on a connection that stays open until the test's end.
-func session(t *testing.T, server *servers.Postgres, statements ...string) *pgconn.PgConn {
+func session(t *testing.T, server *servers.Postgres, statements ...string) {
 	t.Helper()
-	conn := connect(t, server.DSN("shop"))
+	run(t, connect(t, server.DSN("shop")), statements...)
+}
+
+func run(t *testing.T, conn *pgconn.PgConn, statements ...string) {
+	t.Helper()
 	for _, statement := range statements {
 		if _, err := conn.Exec(t.Context(), statement).ReadAll(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return conn
 }
 
 // blocked runs a last statement that does not end before the test does.
 func blocked(t *testing.T, server *servers.Postgres, statements ...string) {
 	t.Helper()
+	stuck(t, connect(t, server.DSN("shop")), statements...)
+}
+
+func stuck(t *testing.T, conn *pgconn.PgConn, statements ...string) {
+	t.Helper()
 	last := len(statements) - 1
-	conn := session(t, server, statements[:last]...)
+	run(t, conn, statements[:last]...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
