@@ -10,9 +10,7 @@ import (
 // Names, types and labels are those of prometheus-community/postgres_exporter, and a collector is named as there, so
 // that dashboards, alerts and flags made for it go on working. testdata/differences.md says where we differ and why.
 func catalogue(server string) (collect.Catalogue, error) {
-	parts := []interface {
-		Collector() (*collect.Collector, error)
-	}{
+	return compile([]part{
 		// catalogue_server.go
 		static(server), postmaster, settings{}, roles, bufferCache,
 		// catalogue_security.go
@@ -43,7 +41,15 @@ func catalogue(server string) (collect.Catalogue, error) {
 		vectorIndexes,
 		// catalogue_statements.go
 		statements, statementsInfo,
-	}
+	})
+}
+
+// part is what a catalogue is made of: a table, or something that reads like one.
+type part interface {
+	Collector() (*collect.Collector, error)
+}
+
+func compile(parts []part) (collect.Catalogue, error) {
 	list := make(collect.Catalogue, 0, len(parts))
 	for _, part := range parts {
 		collector, err := part.Collector()

@@ -75,7 +75,11 @@ func (b *backend) Flags(a *kingpin.Application) {
 }
 
 // Catalogue lists the collectors.
-func (b *backend) Catalogue() (collect.Catalogue, error) { return catalogue("") }
+func (b *backend) Catalogue() (collect.Catalogue, error) {
+	servers, err := catalogue("")
+	poolers, problem := bouncerCatalogue()
+	return append(servers, poolers...), cmp.Or(err, problem)
+}
 
 // Load reads everything anew.
 func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.Setup, error) {
@@ -261,11 +265,11 @@ func (l loader) target(s source) (app.Target, error) {
 		return app.Target{}, err
 	}
 	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, write: write})
-	spec.Service = s.Service
-	if spec.Service == "" {
-		if spec.Service = "postgres"; l.labelled {
-			spec.Service = spec.Name
-		}
+	switch {
+	case s.Service != "":
+		spec.Service = s.Service
+	case l.labelled: // the name of the kind of server would not tell one from another
+		spec.Service = spec.Name
 	}
 	if l.labelled {
 		spec.Labels = append(slices.Clone(l.labels), metric.Label{Name: "target", Value: spec.Name})
@@ -276,8 +280,11 @@ func (l loader) target(s source) (app.Target, error) {
 // spec describes a target by its parsed settings.
 func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 	server := address(parsed)
+	if parsed.Database == bouncerDatabase {
+		return l.bouncerSpec(server, d)
+	}
 	all, err := catalogue(server)
-	all = slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) })
+	all = l.wanted(all)
 	if l.legacy {
 		for _, c := range all {
 			addLegacyNames(c)
@@ -290,9 +297,14 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 	own, ownErr := l.own.collectors(server, database, d.statement)
 	all, err = append(all, own...), cmp.Or(err, ownErr)
 	return collect.Spec{
-		Name: server + "/" + database, Service: server, Database: database, DriverType: health.PostgreSQL,
+		Name: server + "/" + database, Service: "postgres", Database: database, DriverType: health.PostgreSQL,
 		Driver: d, Collectors: all, Members: l.discovery.members(d), Labels: l.labels,
 	}, err
+}
+
+// wanted leaves the collectors that are switched on.
+func (l loader) wanted(all collect.Catalogue) collect.Catalogue {
+	return slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) })
 }
 
 // address is the server as people write it, as in the server label of established metrics.
@@ -343,6 +355,7 @@ func (l loader) probe(modules map[string]authModule, query url.Values) (app.Targ
 		return app.Target{}, err
 	}
 	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, guard: app.GuardAddress})
+	spec.Service = address(parsed)
 	return app.Target{Spec: spec, Key: query.Get("auth_module") + "\x00" + uri.String()}, err
 }
 

@@ -43,6 +43,7 @@ type driver struct {
 	statement time.Duration                                          // longest time of one question
 	guard     func(network, address string, c syscall.RawConn) error // on the addresses that names resolve to
 	write     []collect.Probe                                        // of the health check, where one is configured
+	simple    bool                                                   // the server knows simple questions only
 }
 
 // identity asks what the server is now. It is the ping of the health check as well: asked first in every batch, so
@@ -126,7 +127,7 @@ func (d *driver) prepare(ctx context.Context, config *pgconn.Config) {
 	maps.Copy(session, config.RuntimeParams)
 	config.RuntimeParams = session
 	config.MaxProtocolMessageBodyLen = maxMessage
-	config.BuildFrontend = frontend
+	config.BuildFrontend = frontend(d.simple)
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}

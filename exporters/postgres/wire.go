@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -18,6 +19,7 @@ const maxParameters = 1 << 20
 // every parameter that a server reports, without end.
 type wire struct {
 	from       io.Reader
+	simple     bool
 	header     [5]byte // of a message: its type and length
 	filled     int     // bytes of the header that have come
 	body       int     // bytes of the message that are to come
@@ -34,9 +36,11 @@ const (
 	answering       // its columns are known
 )
 
-// frontend puts a wire below the library's reader of messages.
-func frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
-	return pgproto3.NewFrontend(&wire{from: r}, w)
+// frontend puts a wire below the library's reader of messages. In simple talk no question is bound before its answer.
+func frontend(simple bool) pgconn.BuildFrontendFunc {
+	return func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		return pgproto3.NewFrontend(&wire{from: r, simple: simple}, w)
+	}
 }
 
 func (w *wire) Read(b []byte) (int, error) {
@@ -87,7 +91,7 @@ func (w *wire) begin(kind byte) error {
 		if before == answering {
 			return fault.New(fault.Malformed, "an answer that changes its columns")
 		}
-		if before == bound {
+		if before == bound || w.simple {
 			w.place = answering
 		}
 	default:
