@@ -28,14 +28,13 @@ var gssSessions = collect.Table{
 	},
 }
 
-// configuration tells names only: the values of some settings are secrets, such as that of primary_conninfo. That one
-// is left out whole: every replica has it.
+// configuration tells names only: the values of some settings are secrets, such as that of primary_conninfo.
 var configuration = collect.Table{
 	Name: "configuration", Prefix: "pg_configuration", Help: "pg_settings: which settings somebody has changed, and where.",
 	Rows: 500,
 	Sources: []collect.Source{collect.Always(`
 		SELECT name, source, CASE WHEN pending_restart THEN 1 END AS pending
-		FROM pg_settings WHERE (source NOT IN ('default', 'override', 'client', 'session') OR pending_restart) AND name <> 'primary_conninfo'
+		FROM pg_settings WHERE source NOT IN ('default', 'override', 'client', 'session') OR pending_restart
 		ORDER BY pending_restart DESC, name LIMIT 501`)},
 	Columns: []collect.Column{
 		collect.Label("name"), collect.Label("source"),
