@@ -29,7 +29,7 @@ var shopBeyond = []truth{
 	{"pg_autovacuum_max_workers", ``, `SELECT current_setting('autovacuum_max_workers')`},
 	{"pg_stat_archiver_archived_total", ``, `SELECT archived_count FROM pg_stat_archiver`},
 	{"pg_stat_gssapi_encrypted_connections", ``, `SELECT 0`},
-	{"pg_stat_ssl_connections", `ssl="false",transport="socket"`, `SELECT 1`}, // the subscription
+	{"pg_stat_ssl_connections", `ssl="false",transport="network"`, `SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_port > 0`},
 	{"pg_stat_slru_blks_hit_total", `name="XACT"`, `SELECT blks_hit FROM pg_stat_slru WHERE name = 'XACT' AND blks_hit > 0`},
 	{"pg_configuration_changed_info", `name="archive_command",source="configuration file"`, `SELECT 1`},
 	{"pg_configuration_changed_info", `name="application_name"`, absent},
@@ -225,6 +225,6 @@ func TestNeglected(t *testing.T) {
 		{"pg_configuration_pending_restart", `name="max_connections"`, `SELECT 1`},
 		{"pg_blocking_root_sessions", `datname="",state="prepared"`, `SELECT 1`},
 		{"pg_stat_ssl_connections", fmt.Sprintf(`ssl="true",cipher="%s",transport="network"`, cipher), `SELECT 2`},
-		{"pg_stat_ssl_connections", `ssl="false"`, absent},
+		{"pg_stat_ssl_connections", `ssl="false",transport="network"`, absent},
 	})
 }
