@@ -409,3 +409,38 @@ func TestCompatibility(t *testing.T) {
 		}
 	}
 }
+
+// Which statements are shown, and whether with their texts, is told by flags. A text with a password is not shown.
+func TestStatementOptions(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{13, 18} {
+		db := servers.NewPostgres(t, servers.PostgresOptions{Major: major, Initial: []string{
+			"CREATE EXTENSION pg_stat_statements", "CREATE ROLE other SUPERUSER LOGIN PASSWORD 'hunter2'", "SELECT count(*) FROM pg_class"}})
+		args := []string{"--collector.stat_statements", "--collector.stat_statements.include_query", "--collector.stat_statements.query_length=30", "--collector.stat_statements.exclude_users=o'clock,nobody"}
+		p := forDatabase(t, db.DSN("postgres"), args...).scrape("10")
+		if failing := p.failing(); len(failing) > 0 {
+			t.Errorf("collectors fail: %v", failing)
+		}
+		if !strings.Contains(p.body, `pg_stat_statements_query_id{query="CREATE EXTENSION pg_stat_state",`) {
+			t.Errorf("the text of a statement is not on the page: %s", grep(p.body, "query_id"))
+		}
+		if strings.Contains(p.body, "hunter2") || !strings.Contains(p.body, `query="(not shown: it speaks of a password)"`) {
+			t.Error("a password is on the page")
+		}
+		p = forDatabase(t, db.DSN("postgres"), "--collector.stat_statements", "--collector.stat_statements.exclude_users=postgres", "--collector.stat_statements.limit=3").scrape("10")
+		if found := grep(p.body, "pg_stat_statements_calls_total{"); strings.Contains(found, `user="postgres"`) {
+			t.Errorf("statements of an excluded user are on the page: %s", found)
+		}
+	}
+}
+
+// grep gives the lines that hold a text.
+func grep(text, what string) string {
+	var found strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, what) {
+			found.WriteString(line)
+		}
+	}
+	return found.String()
+}

@@ -9,7 +9,7 @@ import (
 //
 // Names, types and labels are those of prometheus-community/postgres_exporter, and a collector is named as there, so
 // that dashboards, alerts and flags made for it go on working. testdata/differences.md says where we differ and why.
-func catalogue(server string) (collect.Catalogue, error) {
+func catalogue(server string, o statementOptions) (collect.Catalogue, error) {
 	return compile([]part{
 		// catalogue_server.go
 		static(server), postmaster, settings{}, roles, bufferCache,
@@ -40,7 +40,7 @@ func catalogue(server string) (collect.Catalogue, error) {
 		// catalogue_vector.go
 		vectorIndexes,
 		// catalogue_statements.go
-		statements, statementsInfo,
+		statements(o), statementTexts(o), statementsInfo,
 	})
 }
 

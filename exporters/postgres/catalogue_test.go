@@ -41,7 +41,7 @@ func TestCatalogue(t *testing.T) {
 
 // TestNames lints all names and help texts but those that were made elsewhere, and looks up what the alerts use.
 func TestNames(t *testing.T) {
-	list, err := catalogue("")
+	list, err := catalogue("", defaultStatements)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -302,7 +302,7 @@ func checkAnybody(t *testing.T, w *world) {
 	if !p.result.Up {
 		t.Fatal(p.result.Err)
 	}
-	want := []string{"wal denied", "archive_status denied", "stat_statements denied"}
+	want := []string{"wal denied", "archive_status denied", "stat_statements denied", "stat_statements_query denied"}
 	if w.primary.Major() >= 14 {
 		want = append(want, "stat_statements_info denied")
 	}

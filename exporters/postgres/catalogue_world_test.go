@@ -212,7 +212,7 @@ func scrape(t *testing.T, dsn string) page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := catalogue(address(settings))
+	list, err := catalogue(address(settings), defaultStatements)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 // Each old name stands for one that is served, and none of the old ones is in use.
 func TestLegacyNames(t *testing.T) {
-	all, err := catalogue("")
+	all, err := catalogue("", defaultStatements)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +43,18 @@ func TestConstantLabels(t *testing.T) {
 	for _, text := range []string{"a", "1=a", "__name__=a", "a-b=c"} {
 		if got, err := (&compat{labels: &text}).constant(); err == nil {
 			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestTextArray(t *testing.T) {
+	for want, names := range map[string][]string{
+		`ARRAY[]::text[]`:                 nil,
+		`ARRAY[ E'a', E'b c']::text[]`:    {"a", "b c"},
+		`ARRAY[ E'o\'clock\\\'']::text[]`: {`o'clock\'`},
+	} {
+		if got := textArray(names); got != want {
+			t.Errorf("%v: %s, want %s", names, got, want)
 		}
 	}
 }

@@ -27,11 +27,12 @@ const defaultConfigFile = "postgres_exporter.yml"
 
 // backend reads flags, environment and the configuration file.
 type backend struct {
-	file      *string
-	discovery discovery
-	compat    compat
-	queries   queries
-	write     writeProbe
+	file       *string
+	discovery  discovery
+	compat     compat
+	statements statementFlags
+	queries    queries
+	write      writeProbe
 }
 
 // file is the configuration file. Its auth_modules are those of postgres_exporter, with a list of the targets that
@@ -70,13 +71,14 @@ func (b *backend) Flags(a *kingpin.Application) {
 	b.file = a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").Default(defaultConfigFile).String()
 	b.discovery.flags(a)
 	b.compat.flags(a)
+	b.statements.flags(a)
 	b.queries.flags(a)
 	b.write.flags(a)
 }
 
 // Catalogue lists the collectors.
 func (b *backend) Catalogue() (collect.Catalogue, error) {
-	servers, err := catalogue("")
+	servers, err := catalogue("", defaultStatements)
 	poolers, problem := bouncerCatalogue()
 	return append(servers, poolers...), cmp.Or(err, problem)
 }
@@ -99,13 +101,17 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 	if err != nil {
 		return nil, err
 	}
+	statements, err := b.statements.options()
+	if err != nil {
+		return nil, err
+	}
 	own, warnings, err := b.queries.load(*b.file, f.Queries, *b.compat.legacy)
 	if err != nil {
 		return nil, err
 	}
 	l := loader{
 		own: own, enabled: enabled, timeout: timeout, labelled: len(sources) > 1, labels: labels,
-		discovery: b.discovery, legacy: *b.compat.legacy,
+		discovery: b.discovery, legacy: *b.compat.legacy, statements: statements,
 	}
 	setup := &app.Setup{Dependents: f.Dependents, Warnings: warnings}
 	for _, s := range sources {
@@ -249,9 +255,10 @@ type loader struct {
 	labelled bool // several targets share a page
 	labels   []metric.Label
 
-	discovery discovery
-	legacy    bool
-	own       ownTables
+	discovery  discovery
+	legacy     bool
+	statements statementOptions
+	own        ownTables
 }
 
 // target checks a source and makes a target of it.
@@ -283,7 +290,7 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 	if parsed.Database == bouncerDatabase {
 		return l.bouncerSpec(server, d)
 	}
-	all, err := catalogue(server)
+	all, err := catalogue(server, l.statements)
 	all = l.wanted(all)
 	if l.legacy {
 		for _, c := range all {
@@ -304,7 +311,10 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 
 // wanted leaves the collectors that are switched on.
 func (l loader) wanted(all collect.Catalogue) collect.Catalogue {
-	return slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) })
+	return slices.DeleteFunc(all, func(c *collect.Collector) bool {
+		asked := c.Name == statementTextsName && l.statements.query && l.enabled("stat_statements")
+		return !asked && !l.enabled(c.Name)
+	})
 }
 
 // address is the server as people write it, as in the server label of established metrics.

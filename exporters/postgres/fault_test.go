@@ -31,7 +31,7 @@ func newSubject(t *testing.T, dsn string, list ...*collect.Collector) *subject {
 	t.Helper()
 	if list == nil {
 		var err error
-		if list, err = catalogue("test"); err != nil {
+		if list, err = catalogue("test", defaultStatements); err != nil {
 			t.Fatal(err)
 		}
 	}
