@@ -15,8 +15,11 @@ import (
 // MaxLabelBytes is the length above which a label value is cut.
 const MaxLabelBytes = 1024
 
-// pairChunk is how many labels are made at once.
-const pairChunk = 96
+// Labels are made so many at once. A batch begins with few: there may be thousands of batches that have no more.
+const (
+	minChunk = 4
+	maxChunk = 96
+)
 
 // seed makes equal sets of labels of all batches have equal hashes, which no peer can foresee.
 var seed = maphash.MakeSeed()
@@ -43,9 +46,9 @@ type Batch struct {
 	limit    int
 	count    int
 	order    []*column
-	columns  map[*Family]*column
-	last     *column
+	last     int // where in the order the family of the last sample is
 	empty    *Set
+	chunk    int
 	pairs    []dto.LabelPair
 	values   []string
 	recent   []*dto.LabelPair // of the last set, before they were sorted
@@ -68,7 +71,7 @@ type column struct {
 
 // NewBatch returns a batch that takes at most limit samples (0: no limit) and puts the constant labels on each.
 func NewBatch(limit int, constant ...Label) *Batch {
-	return &Batch{constant: constant, limit: limit, columns: make(map[*Family]*column)}
+	return &Batch{constant: constant, limit: limit}
 }
 
 // Len tells how many samples the batch holds.
@@ -121,8 +124,8 @@ func (b *Batch) pair(at int, name *string, value string) *dto.LabelPair {
 		return b.recent[at]
 	}
 	if len(b.pairs) == 0 {
-		b.pairs = make([]dto.LabelPair, pairChunk)
-		b.values = make([]string, pairChunk)
+		b.chunk = min(max(2*b.chunk, minChunk), maxChunk)
+		b.pairs, b.values = make([]dto.LabelPair, b.chunk), make([]string, b.chunk)
 	}
 	pair := &b.pairs[0]
 	b.values[0] = value
@@ -178,17 +181,28 @@ func (b *Batch) AddHistogram(f *Family, h *HistogramValue, labels ...string) {
 }
 
 func (b *Batch) column(f *Family) *column {
-	if b.last != nil && b.last.family == f {
-		return b.last
+	if c := b.find(f); c != nil {
+		return c
 	}
-	c := b.columns[f]
-	if c == nil {
-		c = &column{family: f}
-		b.columns[f] = c
-		b.order = append(b.order, c)
+	b.last = len(b.order)
+	b.order = append(b.order, &column{family: f})
+	return b.order[b.last]
+}
+
+// find looks from the last family on: most samples are of the same or of the next, as the columns of a table follow
+// each other in each row.
+func (b *Batch) find(f *Family) *column {
+	for i := range b.order {
+		at := b.last + i
+		if at >= len(b.order) {
+			at -= len(b.order)
+		}
+		if b.order[at].family == f {
+			b.last = at
+			return b.order[at]
+		}
 	}
-	b.last = c
-	return c
+	return nil
 }
 
 // admit tells whether a sample with these labels may be appended, and takes note of it.
@@ -274,7 +288,7 @@ func (b *Batch) Families() []*dto.MetricFamily {
 // AppendAs appends to out the samples of a family that is no histogram, under the name of another with the same
 // labels: an established name beside the right one.
 func (b *Batch) AppendAs(f, other *Family, out *Batch) {
-	c := b.columns[f]
+	c := b.find(f)
 	if c == nil {
 		return
 	}
