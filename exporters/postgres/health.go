@@ -87,9 +87,11 @@ const readWrite = `SET transaction_read_only TO off`
 // timeout, and would hold up the whole scrape.
 const localCommit = `SELECT set_config('synchronous_commit', 'local', true)`
 
-// createText asks first: CREATE TABLE IF NOT EXISTS demands the right to create also where the table exists.
+// createText asks first: CREATE TABLE IF NOT EXISTS demands the right to create also where the table exists. Of two that
+// find it missing at the same moment, one waits for the other.
 const createText = `DO $$ BEGIN
 IF to_regclass('%[1]s') IS NULL THEN
+PERFORM pg_advisory_xact_lock(hashtext('%[1]s'));
 CREATE TABLE IF NOT EXISTS %[1]s (id text PRIMARY KEY, checked_at timestamptz NOT NULL);
 END IF; END $$`
 
