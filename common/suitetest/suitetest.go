@@ -170,17 +170,20 @@ func Golden(t *testing.T, path, got string, update bool) {
 		return
 	}
 	was, is := strings.Split(string(want), "\n"), strings.Split(got, "\n")
-	for _, line := range was {
-		if !slices.Contains(is, line) {
-			t.Errorf("%s: gone: %s", path, line)
-		}
-	}
-	for _, line := range is {
-		if !slices.Contains(was, line) {
-			t.Errorf("%s: new: %s", path, line)
-		}
-	}
-	if !t.Failed() {
+	told := missing(t, path+": gone", was, is) + missing(t, path+": new", is, was)
+	if told == 0 {
 		t.Errorf("%s: the order or number of lines differs", path)
 	}
+}
+
+// missing reports the lines that the other text lacks, and tells how many they are.
+func missing(t *testing.T, what string, lines, others []string) (n int) {
+	t.Helper()
+	for _, line := range lines {
+		if !slices.Contains(others, line) {
+			t.Errorf("%s: %s", what, line)
+			n++
+		}
+	}
+	return n
 }

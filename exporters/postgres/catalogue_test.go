@@ -192,34 +192,5 @@ func compareGolden(t *testing.T, major int, pages ...page) {
 	for _, name := range slices.Sorted(maps.Keys(lines)) {
 		got.WriteString(lines[name])
 	}
-	path := fmt.Sprintf("testdata/golden_%d.txt", major)
-	if *update {
-		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := lineDiff(string(want), got.String()); diff != "" {
-		t.Errorf("%s differs (-update writes it anew):\n%s", path, diff)
-	}
-}
-
-// lineDiff tells which lines are in one text only.
-func lineDiff(want, got string) string {
-	var diff strings.Builder
-	wants, gots := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for _, line := range wants {
-		if !slices.Contains(gots, line) {
-			diff.WriteString("- " + line + "\n")
-		}
-	}
-	for _, line := range gots {
-		if !slices.Contains(wants, line) {
-			diff.WriteString("+ " + line + "\n")
-		}
-	}
-	return diff.String()
+	suitetest.Golden(t, fmt.Sprintf("testdata/golden_%d.txt", major), got.String(), *update)
 }
