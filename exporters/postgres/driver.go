@@ -120,6 +120,7 @@ func (d *driver) prepare(ctx context.Context, config *pgconn.Config) {
 		"client_encoding":                     "UTF8",
 		"default_transaction_read_only":       "on",
 		"search_path":                         "pg_catalog",
+		"jit":                                 "off", // with a large catalogue, compiling costs more than the answer
 		"statement_timeout":                   milliseconds(statement),
 		"lock_timeout":                        milliseconds(lockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(statement),
@@ -134,7 +135,7 @@ func (d *driver) prepare(ctx context.Context, config *pgconn.Config) {
 }
 
 // localSettings are those of prepare that a pooler does not know, and that a transaction can have for itself.
-var localSettings = []string{"idle_in_transaction_session_timeout", "lock_timeout", "search_path", "statement_timeout"}
+var localSettings = []string{"idle_in_transaction_session_timeout", "jit", "lock_timeout", "search_path", "statement_timeout"}
 
 // readOnly is the one that a transaction calls otherwise.
 const readOnly = "default_transaction_read_only"
