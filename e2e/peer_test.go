@@ -49,7 +49,7 @@ var moving = []struct {
 // ownSession are settings that an exporter makes for its own session, where it then sees them.
 var ownSession = []string{
 	"pg_settings_statement_timeout_seconds", "pg_settings_lock_timeout_seconds", "pg_settings_idle_in_transaction_session_timeout_seconds",
-	"pg_settings_default_transaction_read_only", "pg_settings_transaction_read_only", // ours
+	"pg_settings_default_transaction_read_only", "pg_settings_transaction_read_only", "pg_settings_jit", // ours
 	"pg_settings_extra_float_digits", // the peer's
 }
 
