@@ -46,12 +46,8 @@ var moving = []struct {
 	{"pg_buffercache_summary_*", 64, "the exporters' own statements pin, use and let go of buffers"},
 }
 
-// ownSession are settings that an exporter makes for its own session, where it then sees them.
-var ownSession = []string{
-	"pg_settings_statement_timeout_seconds", "pg_settings_lock_timeout_seconds", "pg_settings_idle_in_transaction_session_timeout_seconds",
-	"pg_settings_default_transaction_read_only", "pg_settings_transaction_read_only", "pg_settings_jit", // ours
-	"pg_settings_extra_float_digits", // the peer's
-}
+// ownSession are settings that the peer makes for its own session, where it then sees them.
+var ownSession = []string{"pg_settings_extra_float_digits", "pg_settings_statement_timeout_seconds"}
 
 // bygone is a family that the peer has since 0.18 split into those of the table and its indexes.
 const bygone = "pg_stat_user_tables_size_bytes"

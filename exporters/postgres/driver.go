@@ -60,12 +60,9 @@ func (d *driver) Probes() []collect.Probe {
 	}, d.write...)
 }
 
-// Connect opens a connection whose session settings travel in the startup message, and asks once who is there.
+// Connect opens a connection, asks who is there, and settles the session.
 func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
-	c, err := d.open(ctx, false)
-	if refusesSettings(err) {
-		c, err = d.open(ctx, true)
-	}
+	c, err := d.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +73,9 @@ func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
 	return c, nil
 }
 
-// open brings a connection to where questions can be asked. To a pooler it says only what every pooler takes.
-func (d *driver) open(ctx context.Context, pooled bool) (*conn, error) {
+// open brings a connection to where questions can be asked. The startup message holds what every pooler takes; what
+// else a session needs comes afterwards, so that the server still knows its own values, which pg_settings shows.
+func (d *driver) open(ctx context.Context) (*conn, error) {
 	config, err := d.settings()
 	if err != nil {
 		return nil, fault.Wrap(fault.Config, "connection settings", err)
@@ -86,11 +84,9 @@ func (d *driver) open(ctx context.Context, pooled bool) (*conn, error) {
 		config.Database = d.database
 	}
 	d.prepare(ctx, config)
-	c := &conn{dialer: net.Dialer{Control: d.guard}, session: config.RuntimeParams, pooled: pooled}
-	if pooled {
-		config.RuntimeParams = maps.Clone(c.session)
-		maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return name == readOnly || slices.Contains(localSettings, name) })
-	}
+	c := &conn{dialer: net.Dialer{Control: d.guard}, session: config.RuntimeParams}
+	config.RuntimeParams = maps.Clone(c.session)
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return name == readOnly || slices.Contains(localSettings, name) })
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return c.dial(ctx, dial, network, address)
@@ -101,12 +97,6 @@ func (d *driver) open(ctx context.Context, pooled bool) (*conn, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// refusesSettings knows a pooler that takes no settings from us, as pgbouncer does by default.
-func refusesSettings(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "08P01" && strings.Contains(strings.ToLower(pgErr.Message), "startup parameter")
 }
 
 // prepare adds what every session needs to what the user configured, whose word counts where both speak.
@@ -162,20 +152,17 @@ type conn struct {
 	closed bool
 }
 
-// ownSession tells whether the settings of the startup message have reached the session.
-const ownSession = `SELECT source = 'client' FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'`
+// ownSession tells whether the startup message has reached the session itself. A pooler speaks in its own name.
+const ownSession = `SELECT source = 'client' FROM pg_catalog.pg_settings WHERE name = 'application_name'`
 
-// hello asks who is there, and whether a pooler that took our settings has kept them to itself. Where that is not to be
-// learned, a pooler is assumed: what is done for its sake is right without one too.
+// hello asks who is there, and whether a pooler is between. Where that is not to be learned, one is assumed: what is
+// done for its sake is right without one too.
 func (c *conn) hello(ctx context.Context) error {
 	questions := []collect.Question{{Text: identity}, {Text: ownSession}}
 	if c.pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
 		// Such a server does not know what its bytes mean, and refuses to send what is no UTF-8 to a client that
 		// asks for it. It is repaired here instead.
 		questions[0].Prelude = []string{"SET client_encoding TO 'SQL_ASCII'"}
-	}
-	if c.pooled {
-		c.localize()
 	}
 	var refused error
 	own := false
@@ -193,23 +180,35 @@ func (c *conn) hello(ctx context.Context) error {
 	if err = cmp.Or(err, refused); err != nil {
 		return err
 	}
-	if own && !c.pooled {
-		c.prepared = map[string]*pgconn.StatementDescription{}
-	} else {
+	if !own {
 		c.pooled = true
-		c.localize()
+		c.local = c.configure(localSettings, true)
+		return nil
 	}
-	return nil
+	c.prepared = map[string]*pgconn.StatementDescription{}
+	return c.settle(ctx)
 }
 
-// localize makes the statement that gives a question its settings for the length of its transaction. It is a function
-// call because SET LOCAL would fill the server's log with warnings.
-func (c *conn) localize() {
+// settle gives a session of our own its settings.
+func (c *conn) settle(ctx context.Context) error {
+	var refused error
+	question := collect.Question{Text: c.configure(append([]string{readOnly}, localSettings...), false)}
+	err := c.Do(ctx, []collect.Question{question}, func(_ int, answer collect.Answer, err error) {
+		if refused = err; err == nil {
+			refused = collect.Drain(answer)
+		}
+	})
+	return cmp.Or(err, refused)
+}
+
+// configure makes the statement that sets settings, for the session or for one transaction. It is a function call
+// because SET LOCAL would fill the server's log with warnings.
+func (c *conn) configure(settings []string, local bool) string {
 	var calls []string
-	for _, name := range localSettings {
-		calls = append(calls, fmt.Sprintf("pg_catalog.set_config(%s, %s, true)", quote(name), quote(c.session[name])))
+	for _, name := range settings {
+		calls = append(calls, fmt.Sprintf("pg_catalog.set_config(%s, %s, %v)", quote(name), quote(c.session[name]), local))
 	}
-	c.local = "SELECT " + strings.Join(calls, ", ")
+	return "SELECT " + strings.Join(calls, ", ")
 }
 
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

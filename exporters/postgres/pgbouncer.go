@@ -30,7 +30,7 @@ func (b bouncer) Probes() []collect.Probe {
 func (b bouncer) Connect(ctx context.Context) (collect.Conn, error) {
 	simple := *b.driver
 	simple.simple = true
-	c, err := simple.open(ctx, true)
+	c, err := simple.open(ctx)
 	if err != nil {
 		return nil, err
 	}

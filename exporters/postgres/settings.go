@@ -13,8 +13,15 @@ import (
 // there are, so they cannot be a table.
 type settings struct{}
 
+// settingsText asks for the server's values: where our own session has another one, for the one that it would have.
 const settingsText = `
-		SELECT name, setting, unit, pending_restart FROM pg_settings
+		SELECT name, CASE
+				WHEN name = 'transaction_read_only' THEN CASE WHEN pg_is_in_recovery() THEN 'on' ELSE (
+					SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') END
+				WHEN source = 'session' THEN reset_val
+				ELSE setting
+			END AS setting, unit, pending_restart
+		FROM pg_settings
 		WHERE vartype IN ('bool', 'integer', 'real') OR pending_restart ORDER BY name`
 
 func (settings) Collector() (*collect.Collector, error) {

@@ -477,6 +477,7 @@ const (
 	startup = iota
 	helloIdentity
 	helloSession
+	helloSettings
 	firstIdentity
 	firstRead
 	firstEmpty
