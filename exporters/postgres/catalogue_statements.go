@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -129,7 +130,7 @@ const statementTextsName = "stat_statements_query"
 func statementTexts(o statementOptions) collect.Table {
 	return collect.Table{
 		Name: statementTextsName, Prefix: "pg_stat_statements", Help: "pg_stat_statements: the texts of the statements that took most time. Switched by --collector.stat_statements.include_query as well.",
-		Off: true, Class: collect.Dear, Needs: collect.Needs{Feature: "pg_stat_statements"},
+		Off: true, Class: collect.Slow, Every: 5 * time.Minute, Needs: collect.Needs{Feature: "pg_stat_statements"},
 		Sources: []collect.Source{collect.Always(`
 			SELECT queryid, min(CASE WHEN query ~* 'password' THEN '(not shown: it speaks of a password)' ELSE left(regexp_replace(query, '\s+', ' ', 'g'), ` + strconv.Itoa(o.length) + `) END) AS query
 			FROM {pg_stat_statements}.pg_stat_statements JOIN pg_database AS d ON d.oid = dbid
