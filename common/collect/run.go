@@ -144,9 +144,7 @@ func (r *run) identified(id Identity) {
 // probed takes note of a step of the health check. Its time is that from sending the batch to the step's answer.
 func (r *run) probed(operation Operation, answer Answer, err error, asked time.Time) {
 	if err == nil {
-		for answer.Next() { // only that it can be read counts
-		}
-		err = answer.Err()
+		err = Drain(answer) // only that it can be read counts
 	}
 	outcome := health.Outcome{Asked: true, Latency: max(time.Since(asked), 1)}
 	if err != nil {

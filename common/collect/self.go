@@ -80,7 +80,7 @@ func (s *Self) Families() []*metric.Family { return s.all }
 // batch says how a scrape went.
 func (s *Self) batch(t *Target, r *Result, parts []*part, members memberParts, sums totals) *metric.Batch {
 	out := metric.NewBatch(0, t.spec.Labels...)
-	out.Add(s.up, truth(r.Up))
+	out.Add(s.up, metric.Truth(r.Up))
 	if !r.Up {
 		out.Add(s.failure, 1, string(r.Fault))
 	}
@@ -94,7 +94,7 @@ func (s *Self) batch(t *Target, r *Result, parts []*part, members memberParts, s
 	}
 	out.Add(s.scrapes, float64(sums.scrapes))
 	out.Add(s.took, r.Took.Seconds())
-	out.Add(s.failed, truth(failed))
+	out.Add(s.failed, metric.Truth(failed))
 	out.Add(s.connections, float64(t.link.opened.Load()))
 	out.Add(s.turnArounds, float64(r.Usage.TurnArounds))
 	out.Add(s.received, float64(r.Usage.Received))
@@ -123,7 +123,7 @@ func (s *Self) DeclareMembers(prefix, noun, label string) {
 func (s *Self) members(t *Target, states []memberState) *metric.Batch {
 	out := metric.NewBatch(0, t.spec.Labels...)
 	for _, m := range states {
-		out.Add(s.memberSuccess, truth(m.fault == fault.None), m.name)
+		out.Add(s.memberSuccess, metric.Truth(m.fault == fault.None), m.name)
 		if m.fault != fault.None {
 			out.Add(s.memberFailure, 1, m.name, string(m.fault))
 		}
@@ -137,7 +137,7 @@ func (s *Self) members(t *Target, states []memberState) *metric.Batch {
 // part says how one collector fared. A slow one that has not been answered yet is neither success nor failure.
 func (s *Self) part(out *metric.Batch, p *part, members memberParts, now time.Time) {
 	name := p.collector.Name
-	out.Add(s.success, truth((p.state == finished || p.state == unsupported) && !members.failing[name]), name)
+	out.Add(s.success, metric.Truth((p.state == finished || p.state == unsupported) && !members.failing[name]), name)
 	out.Add(s.duration, p.took.Seconds(), name)
 	if p.state == unsupported {
 		out.Add(s.missing, 1, name, p.missing)
@@ -165,11 +165,4 @@ func sortedFailures(counts map[failure]uint64) []failure {
 		return strings.Compare(string(x.reason), string(y.reason))
 	})
 	return keys
-}
-
-func truth(ok bool) float64 {
-	if ok {
-		return 1
-	}
-	return 0
 }

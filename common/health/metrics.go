@@ -60,7 +60,7 @@ func (f *Families) Append(out *metric.Batch, s *Service, check Check) {
 	}
 	for _, step := range check.steps() {
 		if step.Asked {
-			out.Add(f.success[step.metric], truth(step.OK()), s.name, s.database)
+			out.Add(f.success[step.metric], metric.Truth(step.OK()), s.name, s.database)
 		}
 		if step.OK() {
 			out.Add(f.latency[step.metric], step.Latency.Seconds(), s.name, s.database)
@@ -82,11 +82,4 @@ func (f *Families) appendState(out *metric.Batch, service string, check Check) {
 func (f *Families) appendDependent(out *metric.Batch, r Report) {
 	f.appendState(out, r.Service, r.Check)
 	out.Add(f.probe, r.Check.Ping.Latency.Seconds(), r.Service)
-}
-
-func truth(ok bool) float64 {
-	if ok {
-		return 1
-	}
-	return 0
 }

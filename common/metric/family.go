@@ -72,5 +72,13 @@ func (f *Family) BaseUnit() string {
 	return ""
 }
 
+// Truth is the value of a sample that says yes or no.
+func Truth(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 // Label is one label of a sample.
 type Label struct{ Name, Value string }

@@ -56,11 +56,11 @@ func (o statementOptions) leftOut() string {
 	return fmt.Sprintf("datname <> ALL (%s) AND pg_get_userbyid(userid) <> ALL (%s)", textArray(o.databases), textArray(o.users))
 }
 
-// textArray writes names as SQL, whatever they hold and however the server reads a backslash.
+// textArray writes names as SQL.
 func textArray(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
-		quoted[i] = " E'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "'"
+		quoted[i] = quote(name)
 	}
 	return "ARRAY[" + strings.Join(quoted, ",") + "]::text[]"
 }

@@ -211,7 +211,10 @@ func (c *conn) configure(settings []string, local bool) string {
 	return "SELECT " + strings.Join(calls, ", ")
 }
 
-func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+// quote writes a text as SQL, whatever it holds and however the server reads a backslash.
+func quote(text string) string {
+	return " E'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}
 
 // dial counts the connection and keeps it at hand, so that it can be closed when the library still waits for it.
 func (c *conn) dial(ctx context.Context, dial pgconn.DialFunc, network, address string) (net.Conn, error) {
