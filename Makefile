@@ -72,7 +72,7 @@ bench: build ## Measure what a scrape costs, beside postgres_exporter and client
 
 scale: build ## Scrape a server of 50,000 tables, 20,000 statements and 1,000 databases
 	tools/ensure.sh postgres-demo
-	cd e2e && SCALE=large $(GO) test -count=1 -timeout 30m -v -run 'TestScale$$' .
+	cd e2e && SCALE=large $(GO) test -count=1 -timeout 30m -v -run 'TestScale$$' ./postgres
 
 clean: ## Remove what was built and downloaded
 	rm -rf bin .cache

@@ -13,7 +13,7 @@ import (
 
 // Peer returns the path of postgres_exporter, beside which ours is tested and measured.
 func Peer() (string, error) {
-	root, err := repositoryRoot()
+	root, err := RepositoryRoot()
 	if err != nil {
 		return "", err
 	}

@@ -55,7 +55,7 @@ func Majors() []int { return []int{13, 14, 15, 16, 17, 18} }
 // newest installed one, else the newest fetched.
 func PostgresBin(major int) (string, error) {
 	places := []string{"/usr/lib/postgresql"}
-	if root, err := repositoryRoot(); err == nil {
+	if root, err := RepositoryRoot(); err == nil {
 		places = append(places, filepath.Join(root, ".cache", "postgres"))
 	}
 	for _, place := range places {
@@ -93,7 +93,7 @@ func Tool(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
-	if root, err := repositoryRoot(); err == nil {
+	if root, err := RepositoryRoot(); err == nil {
 		path := filepath.Join(root, ".cache", "debian", "usr", "bin", name)
 		if isProgram(path) {
 			return path, nil
@@ -102,10 +102,10 @@ func Tool(name string) (string, error) {
 	return "", fmt.Errorf("no %s here; run: tools/ensure.sh prometheus", name)
 }
 
-// repositoryRoot returns the nearest folder at or above the working directory that
+// RepositoryRoot returns the nearest folder at or above the working directory that
 // holds tools/ensure.sh. Tests run in their package's folder, the demo anywhere
 // inside the clone.
-func repositoryRoot() (string, error) {
+func RepositoryRoot() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
 		return "", err

@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 // doctor finds nothing to ask for.
 func TestMonitoringRole(t *testing.T) {
 	t.Parallel()
-	script, err := os.ReadFile("../deploy/postgres/role.sql")
+	script, err := os.ReadFile("../../deploy/postgres/role.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,12 +23,12 @@ func TestMonitoringRole(t *testing.T) {
 			db := servers.NewPostgres(t, servers.PostgresOptions{Major: major, Settings: map[string]string{"track_io_timing": "on"}})
 			execute(t, db, string(script), "ALTER ROLE monitor PASSWORD 'm'", "CREATE TABLE private (a int)")
 			dsn := fmt.Sprintf("postgresql://monitor:m@%s/postgres?sslmode=disable", db.Addr())
-			p := forDatabase(t, dsn, "--collector.stat_statements").scrape("10")
-			p.want(t, "pg_up", 1)
-			if failing := p.failing(); len(failing) > 0 {
+			p := forDatabase(t, dsn, "--collector.stat_statements").Scrape("10")
+			p.Want(t, "pg_up", 1)
+			if failing := p.Failing("pg"); len(failing) > 0 {
 				t.Errorf("collectors fail: %v", failing)
 			}
-			if !strings.Contains(p.body, "\npg_stat_statements_calls_total{") {
+			if !strings.Contains(p.Body, "\npg_stat_statements_calls_total{") {
 				t.Error("no statements are on the page")
 			}
 			if code, stdout, stderr := run(t, []string{"DATA_SOURCE_NAME=" + dsn}, "doctor"); code != 0 {

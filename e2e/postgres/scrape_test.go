@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
@@ -24,24 +25,24 @@ func TestWarmScrapeIsOneTurnAround(t *testing.T) {
 	far := proxy.New(t, db.Addr())
 	far.SetDelay(25 * time.Millisecond)
 	e := forDatabase(t, through(db, far))
-	e.scrape("10").want(t, "pg_up", 1)
+	e.Scrape("10").Want(t, "pg_up", 1)
 	for range 5 {
-		freshen()
+		harness.Freshen()
 		far.ResetStats()
-		p := e.scrape("10")
+		p := e.Scrape("10")
 		stats := far.Stats()
-		p.want(t, "pg_up", 1)
-		p.want(t, "pg_exporter_last_scrape_turnarounds", 1)
-		if failing := p.failing(); len(failing) > 0 {
+		p.Want(t, "pg_up", 1)
+		p.Want(t, "pg_exporter_last_scrape_turnarounds", 1)
+		if failing := p.Failing("pg"); len(failing) > 0 {
 			t.Errorf("collectors fail: %v", failing)
 		}
 		if stats.TurnArounds != 1 || stats.Conns != 0 {
 			t.Errorf("a warm scrape took %d turn-arounds and %d new connections, want 1 and 0", stats.TurnArounds, stats.Conns)
 		}
-		if p.took > 150*time.Millisecond {
-			t.Errorf("a warm scrape took %s, want under 150 ms", p.took)
+		if p.Took > 150*time.Millisecond {
+			t.Errorf("a warm scrape took %s, want under 150 ms", p.Took)
 		}
-		t.Logf("warm scrape at 25 ms one way: %s, %d turn-around, %d up, %d down bytes", p.took, stats.TurnArounds, stats.Up, stats.Down)
+		t.Logf("warm scrape at 25 ms one way: %s, %d turn-around, %d up, %d down bytes", p.Took, stats.TurnArounds, stats.Up, stats.Down)
 	}
 }
 
@@ -52,12 +53,12 @@ func TestConcurrentScrapesShareOneRun(t *testing.T) {
 	far := proxy.New(t, db.Addr())
 	far.SetDelay(25 * time.Millisecond)
 	e := forDatabase(t, through(db, far))
-	e.scrape("10")
-	freshen()
+	e.Scrape("10")
+	harness.Freshen()
 	far.ResetStats()
 	var both sync.WaitGroup
 	for range 2 {
-		both.Go(func() { e.scrape("10").want(t, "pg_up", 1) })
+		both.Go(func() { e.Scrape("10").Want(t, "pg_up", 1) })
 	}
 	both.Wait()
 	if n := far.Stats().TurnArounds; n != 1 {
@@ -90,16 +91,16 @@ func TestStalledServer(t *testing.T) {
 			e := forDatabase(t, through(db, line))
 			before := e.level(db)
 			undo := stall(t, db, line)
-			freshen()
-			p := e.scrape("2")
-			if p.code != 200 || p.took > 2*time.Second {
-				t.Errorf("code %d after %s, want 200 within 2 s", p.code, p.took)
+			harness.Freshen()
+			p := e.Scrape("2")
+			if p.Code != 200 || p.Took > 2*time.Second {
+				t.Errorf("code %d after %s, want 200 within 2 s", p.Code, p.Took)
 			}
-			p.want(t, "pg_up", 0)
-			p.want(t, `pg_exporter_failure_info{reason="timeout"}`, 1)
-			p.want(t, `pg_exporter_collector_success{collector="stat_database"}`, 0)
-			p.want(t, `pg_exporter_collector_failures_total{collector="stat_database",reason="timeout"}`, 1)
-			p.want(t, `service_health{service="postgres"}`, 0)
+			p.Want(t, "pg_up", 0)
+			p.Want(t, `pg_exporter_failure_info{reason="timeout"}`, 1)
+			p.Want(t, `pg_exporter_collector_success{collector="stat_database"}`, 0)
+			p.Want(t, `pg_exporter_collector_failures_total{collector="stat_database",reason="timeout"}`, 1)
+			p.Want(t, `service_health{service="postgres"}`, 0)
 			e.abandon(100)
 			undo()
 			e.wantGoodAndLevel(db, before)
@@ -120,13 +121,13 @@ func TestStalledBackend(t *testing.T) {
 	if err := db.PauseBackend(pid); err != nil {
 		t.Fatal(err)
 	}
-	freshen()
-	p := e.scrape("2")
-	if p.code != 200 || p.took > 2*time.Second {
-		t.Errorf("code %d after %s, want 200 within 2 s", p.code, p.took)
+	harness.Freshen()
+	p := e.Scrape("2")
+	if p.Code != 200 || p.Took > 2*time.Second {
+		t.Errorf("code %d after %s, want 200 within 2 s", p.Code, p.Took)
 	}
-	p.want(t, "pg_up", 0)
-	p.want(t, `pg_exporter_failure_info{reason="timeout"}`, 1)
+	p.Want(t, "pg_up", 0)
+	p.Want(t, `pg_exporter_failure_info{reason="timeout"}`, 1)
 	e.abandon(100)
 	if err := db.ResumeBackend(pid); err != nil {
 		t.Fatal(err)
@@ -142,21 +143,21 @@ type level struct {
 }
 
 func (e *exporter) level(db *servers.Postgres) level {
-	e.t.Helper()
-	e.scrape("10")
-	freshen()
-	p := e.scrape("10")
-	p.want(e.t, "pg_up", 1)
+	e.T.Helper()
+	e.Scrape("10")
+	harness.Freshen()
+	p := e.Scrape("10")
+	p.Want(e.T, "pg_up", 1)
 	return e.levelNow(p, db)
 }
 
 func (e *exporter) levelNow(p page, db *servers.Postgres) level {
-	goroutines, _ := p.value("go_goroutines")
+	goroutines, _ := p.Value("go_goroutines")
 	files, err := e.FDs()
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
-	return level{goroutines, files, query(e.t, db, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postgres-exporter'`)}
+	return level{goroutines, files, query(e.T, db, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postgres-exporter'`)}
 }
 
 // abandon makes scrapes whose callers go away before the answer.
@@ -166,7 +167,7 @@ func (e *exporter) abandon(n int) {
 		all.Go(func() {
 			for range n / 10 {
 				ctx, cancel := context.WithTimeout(context.Background(), 40*time.Millisecond)
-				_, _ = e.try(ctx, "/metrics")
+				_, _ = e.Try(ctx, "/metrics")
 				cancel()
 			}
 		})
@@ -176,14 +177,14 @@ func (e *exporter) abandon(n int) {
 
 // wantGoodAndLevel wants the very next scrape to be good, and within five seconds nothing held that was not before.
 func (e *exporter) wantGoodAndLevel(db *servers.Postgres, before level) {
-	e.t.Helper()
-	p := e.scrape("10")
-	p.want(e.t, "pg_up", 1)
-	if failing := p.failing(); len(failing) > 0 {
-		e.t.Errorf("collectors fail after the server is back: %v", failing)
+	e.T.Helper()
+	p := e.Scrape("10")
+	p.Want(e.T, "pg_up", 1)
+	if failing := p.Failing("pg"); len(failing) > 0 {
+		e.T.Errorf("collectors fail after the server is back: %v", failing)
 	}
-	eventually(e.t, 5*time.Second, "goroutines, files and sessions are back at their level", func() error {
-		now := e.levelNow(e.scrape("10"), db)
+	harness.Eventually(e.T, 5*time.Second, "goroutines, files and sessions are back at their level", func() error {
+		now := e.levelNow(e.Scrape("10"), db)
 		if now.goroutines > before.goroutines+2 || now.files > before.files+2 || now.sessions != before.sessions {
 			return fmt.Errorf("before %+v, now %+v", before, now)
 		}
@@ -212,15 +213,15 @@ func TestServerRestarted(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	e := forDatabase(t, db.DSN("postgres"))
-	e.scrape("10").want(t, "pg_up", 1)
+	e.Scrape("10").Want(t, "pg_up", 1)
 	if err := db.Restart(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	freshen()
-	e.scrape("10").want(t, "pg_up", 1)
+	harness.Freshen()
+	e.Scrape("10").Want(t, "pg_up", 1)
 	execute(t, db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'postgres-exporter'`)
-	freshen()
-	e.scrape("10").want(t, "pg_up", 1)
+	harness.Freshen()
+	e.Scrape("10").Want(t, "pg_up", 1)
 }
 
 // A server that is down when the exporter starts is no reason to exit.
@@ -231,21 +232,21 @@ func TestServerDownAtStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := forDatabase(t, db.DSN("postgres"))
-	p := e.scrape("10")
-	p.want(t, "pg_up", 0)
-	p.want(t, `pg_exporter_failure_info{reason="unreachable"}`, 1)
-	if code := e.get("/health").code; code != 503 {
+	p := e.Scrape("10")
+	p.Want(t, "pg_up", 0)
+	p.Want(t, `pg_exporter_failure_info{reason="unreachable"}`, 1)
+	if code := e.Get("/health").Code; code != 503 {
 		t.Errorf("/health answers %d, want 503", code)
 	}
-	if code := e.get("/healthz").code; code != 200 {
+	if code := e.Get("/healthz").Code; code != 200 {
 		t.Errorf("/healthz answers %d, want 200", code)
 	}
 	if err := db.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	freshen()
-	e.scrape("10").want(t, "pg_up", 1)
-	if code := e.get("/health").code; code != 200 {
+	harness.Freshen()
+	e.Scrape("10").Want(t, "pg_up", 1)
+	if code := e.Get("/health").Code; code != 200 {
 		t.Errorf("/health answers %d, want 200", code)
 	}
 }
@@ -257,32 +258,32 @@ func TestExclusiveLock(t *testing.T) {
 		"CREATE TABLE locked (a int)", "INSERT INTO locked SELECT generate_series(1, 1000)",
 		"CREATE TABLE open (a int)", "INSERT INTO open SELECT generate_series(1, 1000)", "ANALYZE"}})
 	e := forDatabase(t, db.DSN("postgres"))
-	e.scrape("10").want(t, "pg_up", 1)
+	e.Scrape("10").Want(t, "pg_up", 1)
 	release := make(chan struct{})
 	held := make(chan error, 1)
 	go func() {
 		held <- db.Exec(context.Background(), "postgres", "BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT")
 		close(release)
 	}()
-	eventually(t, 5*time.Second, "the lock is held", func() error {
+	harness.Eventually(t, 5*time.Second, "the lock is held", func() error {
 		if n := query(t, db, `SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'locked'::regclass`); n != "1" {
 			return fmt.Errorf("%s locks", n)
 		}
 		return nil
 	})
-	freshen()
-	p := e.scrape("10")
-	p.want(t, "pg_up", 1)
-	if p.took > time.Second {
-		t.Errorf("the scrape took %s", p.took)
+	harness.Freshen()
+	p := e.Scrape("10")
+	p.Want(t, "pg_up", 1)
+	if p.Took > time.Second {
+		t.Errorf("the scrape took %s", p.Took)
 	}
-	for _, name := range p.failing() {
+	for _, name := range p.Failing("pg") {
 		if name != "stat_user_tables_size" {
 			t.Errorf("collector %s fails because of a lock", name)
 		}
 	}
-	p.want(t, `pg_stat_user_tables_n_tup_ins{datname="postgres",relname="locked",schemaname="public"}`, 1000)
-	p.want(t, `pg_stat_user_tables_n_tup_ins{datname="postgres",relname="open",schemaname="public"}`, 1000)
+	p.Want(t, `pg_stat_user_tables_n_tup_ins{datname="postgres",relname="locked",schemaname="public"}`, 1000)
+	p.Want(t, `pg_stat_user_tables_n_tup_ins{datname="postgres",relname="open",schemaname="public"}`, 1000)
 	<-release
 	if err := <-held; err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"bytes"
@@ -25,6 +25,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
@@ -61,28 +62,28 @@ func TestFormats(t *testing.T) {
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	execute(t, db, "SELECT pg_stat_reset_shared('bgwriter')", "SELECT pg_stat_reset()")
 	e := forDatabase(t, db.DSN("postgres"))
-	e.scrape("10")
-	freshen()
-	text, open, proto := e.get("/metrics", "Accept", acceptText), e.get("/metrics", "Accept", acceptOpenMetrics), e.get("/metrics", "Accept", acceptProtobuf)
+	e.Scrape("10")
+	harness.Freshen()
+	text, open, proto := e.Get("/metrics", "Accept", acceptText), e.Get("/metrics", "Accept", acceptOpenMetrics), e.Get("/metrics", "Accept", acceptProtobuf)
 	for _, p := range []page{text, open, proto} {
-		if p.code != 200 {
-			t.Fatalf("code %d", p.code)
+		if p.Code != 200 {
+			t.Fatalf("code %d", p.Code)
 		}
 	}
-	if !strings.HasPrefix(text.header.Get("Content-Type"), "text/plain; version=0.0.4") || !strings.HasPrefix(open.header.Get("Content-Type"), "application/openmetrics-text; version=1.0.0") {
-		t.Errorf("types: %q, %q", text.header.Get("Content-Type"), open.header.Get("Content-Type"))
+	if !strings.HasPrefix(text.Header.Get("Content-Type"), "text/plain; version=0.0.4") || !strings.HasPrefix(open.Header.Get("Content-Type"), "application/openmetrics-text; version=1.0.0") {
+		t.Errorf("types: %q, %q", text.Header.Get("Content-Type"), open.Header.Get("Content-Type"))
 	}
-	if !strings.HasSuffix(open.body, "# EOF\n") {
+	if !strings.HasSuffix(open.Body, "# EOF\n") {
 		t.Error("the OpenMetrics page has no end")
 	}
-	inText, inOpen := names(text.body), names(open.body)
+	inText, inOpen := names(text.Body), names(open.Body)
 	if !slices.Equal(inText, inOpen) {
 		t.Errorf("names differ between text and OpenMetrics")
 	}
-	if !slices.Contains(inOpen, "pg_stat_database_xact_commit") || !strings.Contains(open.body, "# TYPE pg_stat_database_xact_commit unknown\n") {
+	if !slices.Contains(inOpen, "pg_stat_database_xact_commit") || !strings.Contains(open.Body, "# TYPE pg_stat_database_xact_commit unknown\n") {
 		t.Error("an established counter without _total lost its name or type in OpenMetrics")
 	}
-	if !strings.Contains(open.body, "\npg_stat_bgwriter_buffers_clean_created ") {
+	if !strings.Contains(open.Body, "\npg_stat_bgwriter_buffers_clean_created ") {
 		t.Error("a counter whose reset the server tells has no created timestamp in OpenMetrics")
 	}
 	families := decode(t, proto)
@@ -97,7 +98,7 @@ func TestFormats(t *testing.T) {
 
 func decode(t *testing.T, p page) map[string]*dto.MetricFamily {
 	t.Helper()
-	decoder, families := expfmt.NewDecoder(strings.NewReader(p.body), expfmt.ResponseFormat(p.header)), map[string]*dto.MetricFamily{}
+	decoder, families := expfmt.NewDecoder(strings.NewReader(p.Body), expfmt.ResponseFormat(p.Header)), map[string]*dto.MetricFamily{}
 	for {
 		family := &dto.MetricFamily{}
 		if err := decoder.Decode(family); errors.Is(err, io.EOF) {
@@ -113,13 +114,13 @@ func TestCompression(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	e := forDatabase(t, db.DSN("postgres"))
-	plain := e.get("/metrics")
+	plain := e.Get("/metrics")
 	for accept, want := range map[string]string{"gzip": "gzip", "zstd": "zstd", "gzip, zstd": "gzip", "zstd;q=1, gzip;q=0.5": "zstd", "br": "", "gzip;q=0": "", "identity": ""} {
-		p := e.get("/metrics", "Accept-Encoding", accept)
-		if got := p.header.Get("Content-Encoding"); got != want {
+		p := e.Get("/metrics", "Accept-Encoding", accept)
+		if got := p.Header.Get("Content-Encoding"); got != want {
 			t.Errorf("%q is answered with %q, want %q", accept, got, want)
 		}
-		body := []byte(p.body)
+		body := []byte(p.Body)
 		switch want {
 		case "gzip":
 			r, err := gzip.NewReader(bytes.NewReader(body))
@@ -138,7 +139,7 @@ func TestCompression(t *testing.T) {
 				t.Errorf("%s: %v", accept, err)
 			}
 		}
-		if !slices.Equal(names(string(body)), names(plain.body)) {
+		if !slices.Equal(names(string(body)), names(plain.Body)) {
 			t.Errorf("%q gives another page", accept)
 		}
 	}
@@ -152,8 +153,8 @@ func TestRoutes(t *testing.T) {
 		"/": 200, "/metrics": 200, "/health": 200, "/healthz": 200, "/-/healthy": 200, "/-/ready": 200,
 		"/-/reload": 405, "/probe?target=127.0.0.1": 403, "/debug/pprof/": 404, "/config": 404, "/nowhere": 404,
 	} {
-		if p := e.get(path); p.code != want {
-			t.Errorf("GET %s answers %d, want %d: %s", path, p.code, want, p.body)
+		if p := e.Get(path); p.Code != want {
+			t.Errorf("GET %s answers %d, want %d: %s", path, p.Code, want, p.Body)
 		}
 	}
 	var health struct {
@@ -161,20 +162,20 @@ func TestRoutes(t *testing.T) {
 		Version  string            `json:"version"`
 		Services map[string]string `json:"services"`
 	}
-	if err := json.Unmarshal([]byte(e.get("/health").body), &health); err != nil || health.Status != "ok" || health.Version == "" || health.Services["postgres"] != "ok" {
+	if err := json.Unmarshal([]byte(e.Get("/health").Body), &health); err != nil || health.Status != "ok" || health.Version == "" || health.Services["postgres"] != "ok" {
 		t.Errorf("/health: %+v, %v", health, err)
 	}
-	if body := e.get("/healthz").body; body != `{"status":"ok"}`+"\n" {
+	if body := e.Get("/healthz").Body; body != `{"status":"ok"}`+"\n" {
 		t.Errorf("/healthz: %s", body)
 	}
-	landing := e.get("/")
+	landing := e.Get("/")
 	for _, want := range []string{"PostgreSQL exporter", `href="/metrics"`, `href="/health"`, "stat_database", db.Addr() + "/postgres"} {
-		if !strings.Contains(landing.body, want) {
+		if !strings.Contains(landing.Body, want) {
 			t.Errorf("the landing page lacks %q", want)
 		}
 	}
-	if policy := landing.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") || landing.header.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("headers of the landing page: %v", landing.header)
+	if policy := landing.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") || landing.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("headers of the landing page: %v", landing.Header)
 	}
 }
 
@@ -182,7 +183,7 @@ func TestRoutes(t *testing.T) {
 func TestLandingPageEscapes(t *testing.T) {
 	t.Parallel()
 	e := start(t, nil, "--config.file="+file(t, "c.yml", "targets:\n- {service: '<script>alert(1)</script>', dsn: 'host=127.0.0.1 port=1 user=u dbname=''<img>'''}\n"))
-	if body := e.get("/").body; strings.Contains(body, "<script>") || strings.Contains(body, "<img>") || !strings.Contains(body, "&lt;script&gt;") {
+	if body := e.Get("/").Body; strings.Contains(body, "<script>") || strings.Contains(body, "<img>") || !strings.Contains(body, "&lt;script&gt;") {
 		t.Error("the landing page holds markup of the configuration")
 	}
 }
@@ -191,14 +192,14 @@ func TestHealthcheckCommand(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	e := forDatabase(t, db.DSN("postgres"))
-	if code, stdout, stderr := run(t, nil, "healthcheck", "--url", e.url+"/health"); code != 0 || !strings.Contains(stdout, `"status":"ok"`) {
+	if code, stdout, stderr := run(t, nil, "healthcheck", "--url", e.URL+"/health"); code != 0 || !strings.Contains(stdout, `"status":"ok"`) {
 		t.Errorf("code %d: %s%s", code, stdout, stderr)
 	}
 	if err := db.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	freshen()
-	if code, stdout, _ := run(t, nil, "healthcheck", "--http", e.url+"/health"); code != 1 || !strings.Contains(stdout, `"postgres":"error"`) {
+	harness.Freshen()
+	if code, stdout, _ := run(t, nil, "healthcheck", "--http", e.URL+"/health"); code != 1 || !strings.Contains(stdout, `"postgres":"error"`) {
 		t.Errorf("code %d: %s", code, stdout)
 	}
 	if code, _, stderr := run(t, nil, "healthcheck", "--url", "http://127.0.0.1:1/health"); code != 1 || !strings.Contains(stderr, "connection refused") {
@@ -246,7 +247,7 @@ func TestWebConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	process, err := servers.StartProcess(servers.ProcessOptions{Path: binary(t), Dir: t.TempDir(), Env: []string{"DATA_SOURCE_NAME=" + db.DSN("postgres")},
+	process, err := servers.StartProcess(servers.ProcessOptions{Path: harness.Binary(t, exporterName), Dir: t.TempDir(), Env: []string{"DATA_SOURCE_NAME=" + db.DSN("postgres")},
 		Args: []string{"--web.listen-address=" + address, "--web.config.file=" + file(t, "web.yml", config)}})
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +271,7 @@ func TestWebConfig(t *testing.T) {
 		}
 		return answer.StatusCode, answer.Body.Close()
 	}
-	eventually(t, 10*time.Second, "HTTPS answers", func() error { _, err := ask("", ""); return err })
+	harness.Eventually(t, 10*time.Second, "HTTPS answers", func() error { _, err := ask("", ""); return err })
 	for credentials, want := range map[[2]string]int{{"", ""}: 401, {"prometheus", "wrong"}: 401, {"prometheus", "fakepassword"}: 200} {
 		if code, err := ask(credentials[0], credentials[1]); err != nil || code != want {
 			t.Errorf("%v: %d, %v; want %d", credentials, code, err, want)
@@ -300,7 +301,7 @@ func TestSystemdSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" --web.systemd-socket`, binary(t))
+	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" --web.systemd-socket`, harness.Binary(t, exporterName))
 	command.Dir, command.Env = t.TempDir(), []string{"DATA_SOURCE_NAME=host=127.0.0.1 port=1 user=u dbname=d"}
 	command.ExtraFiles = []*os.File{socket}
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -310,7 +311,7 @@ func TestSystemdSocket(t *testing.T) {
 	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
 	address := listener.Addr().String()
 	_, _ = listener.Close(), socket.Close()
-	eventually(t, 10*time.Second, "the handed socket answers", func() error {
+	harness.Eventually(t, 10*time.Second, "the handed socket answers", func() error {
 		client := http.Client{Timeout: time.Second}
 		answer, err := client.Get("http://" + address + "/healthz")
 		if err != nil {
@@ -332,9 +333,9 @@ func TestReload(t *testing.T) {
 	}
 	write(fmt.Sprintf("targets:\n- {service: one, dsn: '%s'}\n", db.DSN("postgres")))
 	e := start(t, nil, "--config.file="+config)
-	e.scrape("10").want(t, "pg_up", 1)
+	e.Scrape("10").Want(t, "pg_up", 1)
 	reload := func() int {
-		answer, err := http.Post(e.url+"/-/reload", "", nil)
+		answer, err := http.Post(e.URL+"/-/reload", "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -345,24 +346,24 @@ func TestReload(t *testing.T) {
 	if code := reload(); code != 500 {
 		t.Errorf("a faulty configuration was reloaded: %d", code)
 	}
-	freshen()
-	p := e.scrape("10")
-	p.want(t, "pg_up", 1)
-	p.want(t, "postgres_exporter_config_last_reload_successful", 0)
+	harness.Freshen()
+	p := e.Scrape("10")
+	p.Want(t, "pg_up", 1)
+	p.Want(t, "postgres_exporter_config_last_reload_successful", 0)
 	write(fmt.Sprintf("targets:\n- {service: one, dsn: '%s'}\n- {service: two, dsn: '%s'}\n", db.DSN("postgres"), db.DSN("template1")))
 	if err := e.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the second target is there", func() error {
-		p = e.scrape("10")
-		if _, ok := p.value(`service_health{service="two",target="` + db.Addr() + `/template1"}`); !ok {
-			return fmt.Errorf("only: %v", names(p.body)[:3])
+	harness.Eventually(t, 5*time.Second, "the second target is there", func() error {
+		p = e.Scrape("10")
+		if _, ok := p.Value(`service_health{service="two",target="` + db.Addr() + `/template1"}`); !ok {
+			return fmt.Errorf("only: %v", names(p.Body)[:3])
 		}
 		return nil
 	})
-	p.want(t, "postgres_exporter_config_last_reload_successful", 1)
-	p.want(t, `pg_up{target="`+db.Addr()+`/postgres"}`, 1)
-	p.want(t, `pg_up{target="`+db.Addr()+`/template1"}`, 1)
+	p.Want(t, "postgres_exporter_config_last_reload_successful", 1)
+	p.Want(t, `pg_up{target="`+db.Addr()+`/postgres"}`, 1)
+	p.Want(t, `pg_up{target="`+db.Addr()+`/template1"}`, 1)
 }
 
 // SIGTERM ends the exporter when the scrape under way is answered.
@@ -371,17 +372,17 @@ func TestShutdownFinishesScrapes(t *testing.T) {
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	far := proxy.New(t, db.Addr())
 	e := forDatabase(t, through(db, far))
-	e.scrape("10")
-	freshen()
+	e.Scrape("10")
+	harness.Freshen()
 	far.SetDelay(400 * time.Millisecond)
 	answered := make(chan page, 1)
-	go func() { p, _ := e.try(context.Background(), "/metrics"); answered <- p }()
+	go func() { p, _ := e.Try(context.Background(), "/metrics"); answered <- p }()
 	time.Sleep(200 * time.Millisecond)
 	if err := e.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	p := <-answered
-	p.want(t, "pg_up", 1)
+	p.Want(t, "pg_up", 1)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := e.Wait(ctx); err != nil {
@@ -394,18 +395,18 @@ func TestCompatibility(t *testing.T) {
 	t.Parallel()
 	for _, major := range []int{15, 17} {
 		db := servers.NewPostgres(t, servers.PostgresOptions{Major: major})
-		p := forDatabase(t, db.DSN("postgres"), "--compat.legacy-names", "--constantLabels=region=north").scrape("10")
-		p.want(t, `pg_up{region="north"}`, 1)
+		p := forDatabase(t, db.DSN("postgres"), "--compat.legacy-names", "--constantLabels=region=north").Scrape("10")
+		p.Want(t, `pg_up{region="north"}`, 1)
 		now := "pg_stat_bgwriter_checkpoints_timed_total"
 		if major >= 17 {
 			now = "pg_stat_checkpointer_num_timed_total"
 		}
 		for name, old := range map[string]string{now: "pg_stat_bgwriter_checkpoints_timed", "pg_replication_lag_seconds": "pg_replication_lag"} {
-			value, known := p.value(name + `{region="north"}`)
+			value, known := p.Value(name + `{region="north"}`)
 			if !known {
 				t.Errorf("%s is not on the page", name)
 			}
-			p.want(t, old+`{region="north"}`, value)
+			p.Want(t, old+`{region="north"}`, value)
 		}
 	}
 }
@@ -417,18 +418,18 @@ func TestStatementOptions(t *testing.T) {
 		db := servers.NewPostgres(t, servers.PostgresOptions{Major: major, Initial: []string{
 			"CREATE EXTENSION pg_stat_statements", "CREATE ROLE other SUPERUSER LOGIN PASSWORD 'hunter2'", "SELECT count(*) FROM pg_class"}})
 		args := []string{"--collector.stat_statements", "--collector.stat_statements.include_query", "--collector.stat_statements.query_length=30", "--collector.stat_statements.exclude_users=o'clock,nobody"}
-		p := forDatabase(t, db.DSN("postgres"), args...).scrape("10")
-		if failing := p.failing(); len(failing) > 0 {
+		p := forDatabase(t, db.DSN("postgres"), args...).Scrape("10")
+		if failing := p.Failing("pg"); len(failing) > 0 {
 			t.Errorf("collectors fail: %v", failing)
 		}
-		if !strings.Contains(p.body, `pg_stat_statements_query_id{query="CREATE EXTENSION pg_stat_state",`) {
-			t.Errorf("the text of a statement is not on the page: %s", grep(p.body, "query_id"))
+		if !strings.Contains(p.Body, `pg_stat_statements_query_id{query="CREATE EXTENSION pg_stat_state",`) {
+			t.Errorf("the text of a statement is not on the page: %s", grep(p.Body, "query_id"))
 		}
-		if strings.Contains(p.body, "hunter2") || !strings.Contains(p.body, `query="(not shown: it speaks of a password)"`) {
+		if strings.Contains(p.Body, "hunter2") || !strings.Contains(p.Body, `query="(not shown: it speaks of a password)"`) {
 			t.Error("a password is on the page")
 		}
-		p = forDatabase(t, db.DSN("postgres"), "--collector.stat_statements", "--collector.stat_statements.exclude_users=postgres", "--collector.stat_statements.limit=3").scrape("10")
-		if found := grep(p.body, "pg_stat_statements_calls_total{"); strings.Contains(found, `user="postgres"`) {
+		p = forDatabase(t, db.DSN("postgres"), "--collector.stat_statements", "--collector.stat_statements.exclude_users=postgres", "--collector.stat_statements.limit=3").Scrape("10")
+		if found := grep(p.Body, "pg_stat_statements_calls_total{"); strings.Contains(found, `user="postgres"`) {
 			t.Errorf("statements of an excluded user are on the page: %s", found)
 		}
 	}

@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
@@ -39,29 +40,29 @@ func TestWireFaults(t *testing.T) {
 			t.Parallel()
 			line := proxy.New(t, db.Addr())
 			e := forDatabase(t, through(db, line)+"&application_name="+fmt.Sprintf("wire-%x", name))
-			e.scrape("10").want(t, "pg_up", 1)
+			e.Scrape("10").Want(t, "pg_up", 1)
 			before := e.held(line)
 			line.ResetStats()
-			freshen()
-			e.scrape("10").want(t, "pg_up", 1)
+			harness.Freshen()
+			e.Scrape("10").Want(t, "pg_up", 1)
 			size := line.Stats().Down
 			for part := range fault.parts {
-				freshen()
+				harness.Freshen()
 				fault.set(line, size*(2*part+1)/(2*fault.parts))
-				p := e.scrape("1.5")
+				p := e.Scrape("1.5")
 				line.Resume()
-				if p.code != 200 || p.took > 1500*time.Millisecond {
-					t.Errorf("part %d: code %d after %s", part, p.code, p.took)
+				if p.Code != 200 || p.Took > 1500*time.Millisecond {
+					t.Errorf("part %d: code %d after %s", part, p.Code, p.Took)
 				}
 				for _, reason := range reasonsOf(p) {
 					if !slices.Contains(fault.reasons, reason) {
 						t.Errorf("part %d: a collector failed by %q", part, reason)
 					}
 				}
-				freshen()
-				again := e.scrape("10")
-				again.want(t, "pg_up", 1)
-				if failing := again.failing(); len(failing) > 0 {
+				harness.Freshen()
+				again := e.Scrape("10")
+				again.Want(t, "pg_up", 1)
+				if failing := again.Failing("pg"); len(failing) > 0 {
 					t.Errorf("part %d: collectors fail afterwards: %v", part, failing)
 				}
 			}
@@ -75,7 +76,7 @@ var failureReason = regexp.MustCompile(`(?m)^pg_exporter_collector_failures_tota
 // reasonsOf lists the reasons for which collectors have ever failed.
 func reasonsOf(p page) []string {
 	var reasons []string
-	for _, found := range failureReason.FindAllStringSubmatch(p.body, -1) {
+	for _, found := range failureReason.FindAllStringSubmatch(p.Body, -1) {
 		if !slices.Contains(reasons, found[1]) {
 			reasons = append(reasons, found[1])
 		}
@@ -85,25 +86,25 @@ func reasonsOf(p page) []string {
 
 // held is what an exporter holds: goroutines, files, and connections to its server.
 func (e *exporter) held(line *proxy.Proxy) [3]int64 {
-	e.t.Helper()
-	goroutines, _ := e.scrape("10").value("go_goroutines")
+	e.T.Helper()
+	goroutines, _ := e.Scrape("10").Value("go_goroutines")
 	files, err := e.FDs()
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
 	return [3]int64{int64(goroutines), int64(files), line.Stats().Open}
 }
 
 // wantHeld wants within five seconds no more to be held than before, and the process to be small.
 func (e *exporter) wantHeld(line *proxy.Proxy, before [3]int64) {
-	e.t.Helper()
-	eventually(e.t, 5*time.Second, "goroutines, files and connections are back at their level", func() error {
+	e.T.Helper()
+	harness.Eventually(e.T, 5*time.Second, "goroutines, files and connections are back at their level", func() error {
 		if now := e.held(line); now[0] > before[0]+2 || now[1] > before[1]+2 || now[2] > before[2] {
 			return fmt.Errorf("before %v, now %v", before, now)
 		}
 		return nil
 	})
 	if rss, err := e.RSS(); err != nil || rss > 120e6 {
-		e.t.Errorf("%.1f MB resident: %v", float64(rss)/1e6, err)
+		e.T.Errorf("%.1f MB resident: %v", float64(rss)/1e6, err)
 	}
 }

@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"encoding/json"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
@@ -24,16 +25,16 @@ type healthAnswer struct {
 	Details  map[string]struct {
 		Reason string `json:"reason"`
 	} `json:"details"`
-	code int
-	took time.Duration
+	Code int
+	Took time.Duration
 }
 
 func (e *exporter) health() healthAnswer {
-	e.t.Helper()
-	p := e.get("/health")
-	answer := healthAnswer{code: p.code, took: p.took}
-	if err := json.Unmarshal([]byte(p.body), &answer); err != nil {
-		e.t.Fatalf("%v: %s", err, p.body)
+	e.T.Helper()
+	p := e.Get("/health")
+	answer := healthAnswer{Code: p.Code, Took: p.Took}
+	if err := json.Unmarshal([]byte(p.Body), &answer); err != nil {
+		e.T.Fatalf("%v: %s", err, p.Body)
 	}
 	return answer
 }
@@ -41,7 +42,7 @@ func (e *exporter) health() healthAnswer {
 // want compares the answer's status, code, and the services as "name state reason".
 func (h healthAnswer) want(t *testing.T, status string, code int, services ...string) {
 	t.Helper()
-	if h.Status != status || h.code != code || len(h.Services) != len(services) {
+	if h.Status != status || h.Code != code || len(h.Services) != len(services) {
 		t.Errorf("/health: %+v, want %s %d %q", h, status, code, services)
 	}
 	for _, service := range services {
@@ -63,23 +64,23 @@ func TestHealthWriteProbe(t *testing.T) {
 			far.SetDelay(10 * time.Millisecond)
 			e := start(t, []string{"DATA_SOURCE_NAME=" + through(db, far), "PG_EXPORTER_HEALTH_WRITE=true", "PG_EXPORTER_HEALTH_CREATE=true"})
 			for i := range 4 {
-				freshen()
+				harness.Freshen()
 				far.ResetStats()
-				p := e.scrape("10")
-				p.want(t, `db_write_success{db_name="postgres",service="postgres"}`, 1)
-				p.want(t, `service_health{service="postgres"}`, 1)
-				if failing := p.failing(); len(failing) > 0 {
+				p := e.Scrape("10")
+				p.Want(t, `db_write_success{db_name="postgres",service="postgres"}`, 1)
+				p.Want(t, `service_health{service="postgres"}`, 1)
+				if failing := p.Failing("pg"); len(failing) > 0 {
 					t.Errorf("collectors fail: %v", failing)
 				}
 				if turns := far.Stats().TurnArounds; i > 0 && turns != 1 {
 					t.Errorf("scrape %d took %d turn-arounds", i, turns)
 				}
-				p.want(t, `db_query_duration_seconds_bucket{database="postgres",operation="write",service="postgres",le="10"}`, float64(i+1))
-				if latency, _ := p.value(`db_write_latency_seconds{db_name="postgres",service="postgres"}`); latency < 0.02 || latency > 1 {
+				p.Want(t, `db_query_duration_seconds_bucket{database="postgres",operation="write",service="postgres",le="10"}`, float64(i+1))
+				if latency, _ := p.Value(`db_write_latency_seconds{db_name="postgres",service="postgres"}`); latency < 0.02 || latency > 1 {
 					t.Errorf("the latency of a write over 20 ms is %v s", latency)
 				}
 			}
-			freshen()
+			harness.Freshen()
 			e.health().want(t, "ok", 200, "postgres ok")
 			if rows := query(t, db, "SELECT count(*) || min(id) FROM public.alfred_health_check"); !strings.HasPrefix(rows, "1") || !strings.HasSuffix(rows, "/postgres-exporter") {
 				t.Errorf("the table holds %s", rows)
@@ -96,9 +97,9 @@ func TestHealthReplicaIsNotWritten(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	replica := db.NewReplica(t)
-	p := forDatabase(t, replica.DSN("postgres"), "--health.write", "--health.create").scrape("10")
-	p.want(t, `service_health{service="postgres"}`, 1)
-	if _, asked := p.value(`db_write_success{db_name="postgres",service="postgres"}`); asked {
+	p := forDatabase(t, replica.DSN("postgres"), "--health.write", "--health.create").Scrape("10")
+	p.Want(t, `service_health{service="postgres"}`, 1)
+	if _, asked := p.Value(`db_write_success{db_name="postgres",service="postgres"}`); asked {
 		t.Error("the replica was asked to write")
 	}
 }
@@ -118,12 +119,12 @@ targets:
 - {service: denied, dsn: '%s', health: {write: true, table: closed, create: true, id: me}}
 `, db.DSN("template1"), db.DSN("postgres"), readOnly)))
 	e.health().want(t, "degraded", 200, "uninvited ok", "missing degraded config", "denied degraded denied")
-	p := e.scrape("10")
+	p := e.Scrape("10")
 	label := fmt.Sprintf(`",target="%s/postgres"}`, db.Addr())
-	p.want(t, `service_health{service="missing`+label, 0.5)
-	p.want(t, `service_health_failure_info{reason="config",service="missing`+label, 1)
-	p.want(t, `db_write_success{db_name="postgres",service="denied`+label, 0)
-	p.want(t, `service_health_failure_info{reason="denied",service="denied`+label, 1)
+	p.Want(t, `service_health{service="missing`+label, 0.5)
+	p.Want(t, `service_health_failure_info{reason="config",service="missing`+label, 1)
+	p.Want(t, `db_write_success{db_name="postgres",service="denied`+label, 0)
+	p.Want(t, `service_health_failure_info{reason="denied",service="denied`+label, 1)
 	if tables := query(t, db, `SELECT count(*) FROM pg_class WHERE relname ~ 'health|nowhere'`); tables != "0" {
 		t.Errorf("%s tables were created uninvited", tables)
 	}
@@ -131,7 +132,7 @@ targets:
 		t.Errorf("the log does not say once what to do:\n%s", log)
 	}
 	execute(t, db, "CREATE TABLE nowhere (id text PRIMARY KEY, checked_at timestamptz NOT NULL)", "GRANT SELECT, INSERT, UPDATE, DELETE ON closed TO monitor")
-	freshen()
+	harness.Freshen()
 	e.health().want(t, "ok", 200, "uninvited ok", "missing ok", "denied ok")
 }
 
@@ -142,11 +143,11 @@ func TestHealthSlowWrite(t *testing.T) {
 		"CREATE TABLE alfred_health_check (id text PRIMARY KEY, checked_at timestamptz NOT NULL)",
 		"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.2); RETURN new; END'",
 		"CREATE TRIGGER slow BEFORE INSERT ON alfred_health_check FOR EACH ROW EXECUTE FUNCTION slow()"}})
-	p := forDatabase(t, db.DSN("postgres"), "--health.write").scrape("10")
+	p := forDatabase(t, db.DSN("postgres"), "--health.write").Scrape("10")
 	for operation, below := range map[string]float64{"connect": 1, "ping": 1, "read": 1, "write": 0} {
 		series := fmt.Sprintf(`db_query_duration_seconds_bucket{database="postgres",operation="%s",service="postgres",le=`, operation)
-		p.want(t, series+`"1"}`, below)
-		p.want(t, series+`"2.5"}`, 1)
+		p.Want(t, series+`"1"}`, below)
+		p.Want(t, series+`"2.5"}`, 1)
 	}
 }
 
@@ -199,36 +200,36 @@ func TestHealthDependents(t *testing.T) {
 	configure(api.entry("db-api"), studio.entry("db-admin"))
 	e := start(t, []string{"TOKEN=canary-token", "SSL_CERT_FILE=" + authority}, "--config.file="+config)
 	e.health().want(t, "ok", 200, "db ok", "db-api ok", "db-admin ok")
-	p := e.scrape("10")
-	p.want(t, `service_health{service="db-api"}`, 1)
-	p.want(t, `service_health{service="db-admin"}`, 1)
-	if took, ok := p.value(`service_health_probe_duration_seconds{service="db-api"}`); !ok || took <= 0 || took > 3 {
+	p := e.Scrape("10")
+	p.Want(t, `service_health{service="db-api"}`, 1)
+	p.Want(t, `service_health{service="db-admin"}`, 1)
+	if took, ok := p.Value(`service_health_probe_duration_seconds{service="db-api"}`); !ok || took <= 0 || took > 3 {
 		t.Errorf("a look took %v s", took)
 	}
 
 	api.status.Store(503)
-	eventually(t, 5*time.Second, "db-api is down", func() error {
+	harness.Eventually(t, 5*time.Second, "db-api is down", func() error {
 		if h := e.health(); h.Services["db-api"] != "error" {
 			return fmt.Errorf("%+v", h)
 		}
 		return nil
 	})
 	e.health().want(t, "error", 503, "db ok", "db-api error busy", "db-admin ok")
-	e.scrape("10").want(t, `service_health_failure_info{reason="busy",service="db-api"}`, 1)
+	e.Scrape("10").Want(t, `service_health_failure_info{reason="busy",service="db-api"}`, 1)
 
 	t.Run("hangs", func(t *testing.T) {
 		studio.status.Store(0)
 		for range 3 {
-			freshen()
-			if p := e.scrape("10"); p.took > 500*time.Millisecond {
-				t.Errorf("a scrape took %s", p.took)
+			harness.Freshen()
+			if p := e.Scrape("10"); p.Took > 500*time.Millisecond {
+				t.Errorf("a scrape took %s", p.Took)
 			}
-			if h := e.health(); h.took > 500*time.Millisecond {
-				t.Errorf("/health took %s", h.took)
+			if h := e.health(); h.Took > 500*time.Millisecond {
+				t.Errorf("/health took %s", h.Took)
 			}
 		}
-		eventually(t, 5*time.Second, "the hanging dependent is down", func() error {
-			if _, there := e.scrape("10").value(`service_health_failure_info{reason="timeout",service="db-admin"}`); !there {
+		harness.Eventually(t, 5*time.Second, "the hanging dependent is down", func() error {
+			if _, there := e.Scrape("10").Value(`service_health_failure_info{reason="timeout",service="db-admin"}`); !there {
 				return fmt.Errorf("%+v", e.health())
 			}
 			return nil
@@ -239,10 +240,10 @@ func TestHealthDependents(t *testing.T) {
 		api.status.Store(200)
 		third := newDependent(t, 200, (*httptest.Server).Start)
 		configure(api.entry("db-api"), third.entry("db-realtime"))
-		if answer, err := http.Post(e.url+"/-/reload", "", nil); err != nil || answer.StatusCode != http.StatusOK {
+		if answer, err := http.Post(e.URL+"/-/reload", "", nil); err != nil || answer.StatusCode != http.StatusOK {
 			t.Fatalf("%v, %v", answer, err)
 		}
-		eventually(t, 5*time.Second, "all are up", func() error {
+		harness.Eventually(t, 5*time.Second, "all are up", func() error {
 			if h := e.health(); h.Status != "ok" {
 				return fmt.Errorf("%+v", h)
 			}
@@ -254,11 +255,11 @@ func TestHealthDependents(t *testing.T) {
 		if studio.asked.Load() != asked {
 			t.Error("a dependent that was taken off is still asked")
 		}
-		if _, there := e.scrape("10").value(`service_health{service="db-admin"}`); there {
+		if _, there := e.Scrape("10").Value(`service_health{service="db-admin"}`); there {
 			t.Error("a dependent that was taken off is still on the page")
 		}
 	})
-	if all := e.Output() + e.get("/metrics").body + e.get("/health").body + e.get("/").body; strings.Contains(all, "canary") {
+	if all := e.Output() + e.Get("/metrics").Body + e.Get("/health").Body + e.Get("/").Body; strings.Contains(all, "canary") {
 		t.Error("a secret shows")
 	}
 }
@@ -270,15 +271,15 @@ func TestHealthDependentHangsFromTheStart(t *testing.T) {
 	hangs := newDependent(t, 0, (*httptest.Server).Start)
 	e := start(t, nil, "--config.file="+file(t, "c.yml", fmt.Sprintf(
 		"targets: [{service: db, dsn: '%s'}]\ndependents: [{name: slow, url: '%s', timeout: 10s}]\n", db.DSN("postgres"), hangs.URL)))
-	p := e.scrape("10")
-	p.want(t, `service_health{service="db"}`, 1)
-	if _, there := p.value(`service_health{service="slow"}`); there || p.took > time.Second {
-		t.Errorf("before the first answer: on the page: %v, after %s", there, p.took)
+	p := e.Scrape("10")
+	p.Want(t, `service_health{service="db"}`, 1)
+	if _, there := p.Value(`service_health{service="slow"}`); there || p.Took > time.Second {
+		t.Errorf("before the first answer: on the page: %v, after %s", there, p.Took)
 	}
 	h := e.health()
 	h.want(t, "error", 503, "db ok", "slow error timeout")
-	if h.took < 2*time.Second || h.took > 4*time.Second {
-		t.Errorf("/health took %s", h.took)
+	if h.Took < 2*time.Second || h.Took > 4*time.Second {
+		t.Errorf("/health took %s", h.Took)
 	}
 }
 

@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -87,7 +88,7 @@ func (w peerWorld) dropLinkSlot(t *testing.T) {
 
 func wait(t *testing.T, server *servers.Postgres, text, want string) {
 	t.Helper()
-	eventually(t, 30*time.Second, text, func() error {
+	harness.Eventually(t, 30*time.Second, text, func() error {
 		if got := query(t, server, text); got != want {
 			return fmt.Errorf("%s, want %s", got, want)
 		}

@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"os"
@@ -12,7 +12,7 @@ import (
 // promtool finds nothing to say of a live page, but of names that others have made established.
 func TestPromtoolCheckMetrics(t *testing.T) {
 	t.Parallel()
-	established, err := os.ReadFile("../exporters/postgres/testdata/peer_families.tsv")
+	established, err := os.ReadFile("../../exporters/postgres/testdata/peer_families.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,14 +22,14 @@ func TestPromtoolCheckMetrics(t *testing.T) {
 		kept[name] = true
 	}
 	db := servers.NewPostgres(t, servers.PostgresOptions{Initial: []string{"CREATE EXTENSION pg_stat_statements", "CREATE TABLE t (a int PRIMARY KEY)"}})
-	p := forDatabase(t, db.DSN("postgres"), "--collector.stat_statements").scrape("10")
-	p.want(t, "pg_up", 1)
+	p := forDatabase(t, db.DSN("postgres"), "--collector.stat_statements").Scrape("10")
+	p.Want(t, "pg_up", 1)
 	promtool, err := servers.Tool("promtool")
 	if err != nil {
 		t.Fatal(err)
 	}
 	command := exec.Command(promtool, "check", "metrics")
-	command.Stdin = strings.NewReader(p.body)
+	command.Stdin = strings.NewReader(p.Body)
 	said, err := command.CombinedOutput()
 	if err != nil && len(said) == 0 {
 		t.Fatal(err)

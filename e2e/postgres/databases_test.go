@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
@@ -36,33 +37,33 @@ func TestDatabasesAreDiscovered(t *testing.T) {
 	far := proxy.New(t, db.Addr())
 	far.SetDelay(5 * time.Millisecond)
 	e := forDatabase(t, fmt.Sprintf("postgresql://monitor:m@%s/postgres?sslmode=disable", far.Addr()), "--auto-discover-databases", "--exclude-databases=scr*", "--collector.statio_user_indexes")
-	p := e.scrape("10")
-	p.want(t, "pg_up", 1)
-	p.want(t, inserted("one"), 1)
-	p.want(t, inserted("two"), 1)
-	p.want(t, `pg_exporter_database_success{datname="one"}`, 1)
-	if _, there := p.value(inserted("scratch")); there {
+	p := e.Scrape("10")
+	p.Want(t, "pg_up", 1)
+	p.Want(t, inserted("one"), 1)
+	p.Want(t, inserted("two"), 1)
+	p.Want(t, `pg_exporter_database_success{datname="one"}`, 1)
+	if _, there := p.Value(inserted("scratch")); there {
 		t.Error("an excluded database is on the page")
 	}
-	freshen()
+	harness.Freshen()
 	far.ResetStats()
-	p = e.scrape("10")
+	p = e.Scrape("10")
 	if stats := far.Stats(); stats.TurnArounds != 3 || stats.Conns != 0 {
 		t.Errorf("three databases took %d turn-arounds and %d new connections, want 3 and 0", stats.TurnArounds, stats.Conns)
 	}
-	p.want(t, "pg_exporter_last_scrape_turnarounds", 3)
-	p.want(t, inserted("two"), 1)
+	p.Want(t, "pg_exporter_last_scrape_turnarounds", 3)
+	p.Want(t, inserted("two"), 1)
 	execute(t, db, "REVOKE CONNECT ON DATABASE two FROM PUBLIC", `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'two'`)
-	freshen()
-	p = e.scrape("10")
-	p.want(t, "pg_up", 1)
-	p.want(t, `pg_exporter_database_success{datname="two"}`, 0)
-	p.want(t, `pg_exporter_database_failure_info{datname="two",reason="denied"}`, 1)
-	p.want(t, inserted("one"), 1)
-	if _, there := p.value(inserted("two")); there {
+	harness.Freshen()
+	p = e.Scrape("10")
+	p.Want(t, "pg_up", 1)
+	p.Want(t, `pg_exporter_database_success{datname="two"}`, 0)
+	p.Want(t, `pg_exporter_database_failure_info{datname="two",reason="denied"}`, 1)
+	p.Want(t, inserted("one"), 1)
+	if _, there := p.Value(inserted("two")); there {
 		t.Error("the page shows what a database told that cannot be asked any more")
 	}
-	if failing := p.failing(); len(failing) > 0 {
+	if failing := p.Failing("pg"); len(failing) > 0 {
 		t.Errorf("collectors fail: %v", failing)
 	}
 }
@@ -76,9 +77,9 @@ func TestDatabasesHaveNoDuplicates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := forDatabase(t, db.DSN("postgres"), "--auto-discover-databases", "--collector.statio_user_indexes").scrape("10")
+	p := forDatabase(t, db.DSN("postgres"), "--auto-discover-databases", "--collector.statio_user_indexes").Scrape("10")
 	seen := map[string]bool{}
-	for line := range strings.Lines(p.body) {
+	for line := range strings.Lines(p.Body) {
 		if series := line[:strings.LastIndex(line, " ")]; !strings.HasPrefix(series, "#") {
 			if seen[series] {
 				t.Errorf("twice: %s", series)
@@ -118,16 +119,16 @@ func TestManyDatabases(t *testing.T) {
 			}
 		}
 	}()
-	p := e.scrape("10")
+	p := e.Scrape("10")
 	for _, name := range names {
-		p.want(t, inserted(name), 1)
-		p.want(t, `pg_exporter_database_success{datname="`+name+`"}`, 1)
+		p.Want(t, inserted(name), 1)
+		p.Want(t, `pg_exporter_database_success{datname="`+name+`"}`, 1)
 	}
-	freshen()
-	p = e.scrape("10")
-	p.want(t, inserted("db07"), 1)
-	p.want(t, "pg_exporter_last_scrape_turnarounds", 1)
-	if age, ok := p.value(`pg_exporter_database_age_seconds{datname="db07"}`); !ok || age <= 0 || age > 60 {
+	harness.Freshen()
+	p = e.Scrape("10")
+	p.Want(t, inserted("db07"), 1)
+	p.Want(t, "pg_exporter_last_scrape_turnarounds", 1)
+	if age, ok := p.Value(`pg_exporter_database_age_seconds{datname="db07"}`); !ok || age <= 0 || age > 60 {
 		t.Errorf("the age of a database's answer is %v (present: %v)", age, ok)
 	}
 	close(stop)

@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -34,21 +35,21 @@ func shows(text string) string {
 
 // wantSilent visits everything that an exporter shows and looks for the canary.
 func (e *exporter) wantSilent() {
-	e.t.Helper()
+	e.T.Helper()
 	everything := map[string]string{"log": e.Output()}
 	for _, path := range []string{"/", "/metrics", "/health", "/probe?target=x", "/config", "/nowhere", "/debug/pprof/cmdline"} {
-		everything[path] = e.get(path).body
+		everything[path] = e.Get(path).Body
 	}
 	for _, name := range []string{"cmdline"} {
 		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", e.PID(), name))
 		if err != nil {
-			e.t.Fatal(err)
+			e.T.Fatal(err)
 		}
 		everything[name] = string(content)
 	}
 	for where, text := range everything {
 		if found := shows(text); found != "" {
-			e.t.Errorf("%s shows the password as %q", where, found)
+			e.T.Errorf("%s shows the password as %q", where, found)
 		}
 	}
 }
@@ -84,7 +85,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := start(t, given.env, append(given.args, "--log.level=debug")...)
-			e.scrape("10").want(t, "pg_up", 1)
+			e.Scrape("10").Want(t, "pg_up", 1)
 			e.wantSilent()
 		})
 	}
@@ -97,7 +98,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := forDatabase(t, broken, "--log.level=debug")
-			e.scrape("2").want(t, "pg_up", 0)
+			e.Scrape("2").Want(t, "pg_up", 0)
 			e.wantSilent()
 		})
 	}
@@ -117,19 +118,19 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := forDatabase(t, test.dsn)
-			p := e.scrape("5")
-			p.want(t, "pg_up", 0)
-			p.want(t, `pg_exporter_failure_info{reason="`+test.reason+`"}`, 1)
+			p := e.Scrape("5")
+			p.Want(t, "pg_up", 0)
+			p.Want(t, `pg_exporter_failure_info{reason="`+test.reason+`"}`, 1)
 		})
 	}
 	e := forDatabase(t, fmt.Sprintf("postgresql://monitor:guess@%s/postgres?sslmode=disable", db.Addr()))
 	for range 12 {
-		e.scrape("5").want(t, "pg_up", 0)
-		freshen()
+		e.Scrape("5").Want(t, "pg_up", 0)
+		harness.Freshen()
 	}
-	p := e.scrape("5")
-	p.want(t, `pg_exporter_failure_info{reason="auth"}`, 1)
-	p.want(t, "pg_exporter_connections_total", 3)
+	p := e.Scrape("5")
+	p.Want(t, `pg_exporter_failure_info{reason="auth"}`, 1)
+	p.Want(t, "pg_exporter_connections_total", 3)
 }
 
 // A password that was rotated on disk is used at the next connect, without a restart.
@@ -138,14 +139,14 @@ func TestPasswordRotated(t *testing.T) {
 	db := servers.NewPostgres(t, servers.PostgresOptions{Initial: []string{"CREATE ROLE monitor LOGIN PASSWORD 'old'"}})
 	passwordFile := file(t, "password", "old")
 	e := start(t, []string{"DATA_SOURCE_URI=" + db.Addr() + "/postgres?sslmode=disable", "DATA_SOURCE_USER=monitor", "DATA_SOURCE_PASS_FILE=" + passwordFile})
-	e.scrape("5").want(t, "pg_up", 1)
+	e.Scrape("5").Want(t, "pg_up", 1)
 	execute(t, db, "ALTER ROLE monitor PASSWORD 'new'")
 	if err := os.WriteFile(passwordFile, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	execute(t, db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'postgres-exporter'`)
-	freshen()
-	e.scrape("5").want(t, "pg_up", 1)
+	harness.Freshen()
+	e.Scrape("5").Want(t, "pg_up", 1)
 }
 
 func TestTLS(t *testing.T) {
@@ -169,10 +170,10 @@ func TestTLS(t *testing.T) {
 				host = fmt.Sprintf("%s:%d", host, db.Port())
 			}
 			e := forDatabase(t, fmt.Sprintf("postgresql://postgres:%s@%s/postgres?%s", db.Password(), host, test.options))
-			p := e.scrape("5")
-			p.want(t, "pg_up", test.up)
+			p := e.Scrape("5")
+			p.Want(t, "pg_up", test.up)
 			if test.reason != "" {
-				p.want(t, `pg_exporter_failure_info{reason="`+test.reason+`"}`, 1)
+				p.Want(t, `pg_exporter_failure_info{reason="`+test.reason+`"}`, 1)
 			}
 		})
 	}
@@ -208,7 +209,7 @@ func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	e := forDatabase(t, fmt.Sprintf("host=%s port=%d user=postgres password=%s dbname=postgres", db.SocketDir(), db.Port(), db.Password()))
-	e.scrape("5").want(t, "pg_up", 1)
+	e.Scrape("5").Want(t, "pg_up", 1)
 }
 
 // A stranger's server gets no byte, and no credentials, unless the configuration names it.
@@ -257,18 +258,18 @@ auth_modules:
 		"target=" + url.QueryEscape(db.Addr()+","+rogue.Addr().String()) + "&auth_module=fleet":        400,
 		"target=" + url.QueryEscape("/tmp/.s.PGSQL.5432") + "&auth_module=fleet":                       400,
 	} {
-		if p := e.get("/probe?"+query, "X-Prometheus-Scrape-Timeout-Seconds", "3"); p.code != want {
-			t.Errorf("/probe?%s answers %d, want %d: %.200s", query, p.code, want, p.body)
+		if p := e.Get("/probe?"+query, "X-Prometheus-Scrape-Timeout-Seconds", "3"); p.Code != want {
+			t.Errorf("/probe?%s answers %d, want %d: %.200s", query, p.Code, want, p.Body)
 		} else if want == 200 {
-			p.want(t, "pg_up", 1)
-			if _, ok := p.value("go_goroutines"); ok {
+			p.Want(t, "pg_up", 1)
+			if _, ok := p.Value("go_goroutines"); ok {
 				t.Error("/probe shows the exporter's own process")
 			}
 		}
 	}
-	metadata := e.get("/probe?target=169.254.169.254&auth_module=fleet", "X-Prometheus-Scrape-Timeout-Seconds", "3")
-	metadata.want(t, "pg_up", 0)
-	metadata.want(t, `pg_exporter_failure_info{reason="denied"}`, 1)
+	metadata := e.Get("/probe?target=169.254.169.254&auth_module=fleet", "X-Prometheus-Scrape-Timeout-Seconds", "3")
+	metadata.Want(t, "pg_up", 0)
+	metadata.Want(t, `pg_exporter_failure_info{reason="denied"}`, 1)
 	if n := visits.Load(); n != 0 {
 		t.Errorf("the stranger's server was visited %d times", n)
 	}
@@ -283,13 +284,13 @@ func TestNamesThatAreNotUTF8(t *testing.T) {
 	db := servers.NewPostgres(t, servers.PostgresOptions{Encoding: "SQL_ASCII"})
 	execute(t, db, `DO $$ BEGIN EXECUTE 'CREATE TABLE '||quote_ident(convert_from('\x636166e9','SQL_ASCII'))||' (a int)'; END $$`)
 	e := forDatabase(t, db.DSN("postgres"))
-	p := e.scrape("10")
-	p.want(t, "pg_up", 1)
-	p.want(t, `pg_stat_user_tables_n_tup_ins{datname="postgres",relname="caf�",schemaname="public"}`, 0)
-	if n, _ := p.value("pg_exporter_repaired_labels_total"); n == 0 {
+	p := e.Scrape("10")
+	p.Want(t, "pg_up", 1)
+	p.Want(t, `pg_stat_user_tables_n_tup_ins{datname="postgres",relname="caf�",schemaname="public"}`, 0)
+	if n, _ := p.Value("pg_exporter_repaired_labels_total"); n == 0 {
 		t.Error("the repair was not counted")
 	}
-	if failing := p.failing(); len(failing) > 0 {
+	if failing := p.Failing("pg"); len(failing) > 0 {
 		t.Errorf("collectors fail: %v", failing)
 	}
 }
@@ -302,16 +303,16 @@ func TestResidentMemory(t *testing.T) {
 	e := forDatabase(t, db.DSN("postgres"))
 	var p page
 	for range 20 {
-		p = e.get("/metrics", "Accept", acceptOpenMetrics, "Accept-Encoding", "gzip")
+		p = e.Get("/metrics", "Accept", acceptOpenMetrics, "Accept-Encoding", "gzip")
 		time.Sleep(510 * time.Millisecond)
 	}
 	rss, err := e.RSS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := e.get("/metrics")
-	series := strings.Count(plain.body, "\n") - strings.Count(plain.body, "\n#")
-	t.Logf("%d series, %d bytes compressed: %.1f MB resident after 20 scrapes", series, len(p.body), float64(rss)/1e6)
+	plain := e.Get("/metrics")
+	series := strings.Count(plain.Body, "\n") - strings.Count(plain.Body, "\n#")
+	t.Logf("%d series, %d bytes compressed: %.1f MB resident after 20 scrapes", series, len(p.Body), float64(rss)/1e6)
 	if rss > 25e6 {
 		t.Errorf("%.1f MB resident, want under 25 MB", float64(rss)/1e6)
 	}
@@ -330,7 +331,7 @@ func TestConnectionsAreCapped(t *testing.T) {
 	for range 8 {
 		go func() {
 			for ctx.Err() == nil {
-				_, _ = e.try(ctx, "/metrics")
+				_, _ = e.Try(ctx, "/metrics")
 			}
 		}()
 	}
@@ -351,10 +352,10 @@ func TestReplicaKeepsItsPrimarysPassword(t *testing.T) {
 		t.Fatalf("this replica has no password to keep: %s", told)
 	}
 	e := forDatabase(t, replica.DSN("postgres"), "--log.level=debug")
-	p := e.scrape("10")
-	p.want(t, "pg_up", 1)
-	p.want(t, "pg_replication_is_replica", 1)
-	for where, text := range map[string]string{"/metrics": p.body, "/": e.get("/").body, "log": e.Output()} {
+	p := e.Scrape("10")
+	p.Want(t, "pg_up", 1)
+	p.Want(t, "pg_replication_is_replica", 1)
+	for where, text := range map[string]string{"/metrics": p.Body, "/": e.Get("/").Body, "log": e.Output()} {
 		if strings.Contains(text, primary.Password()) || strings.Contains(text, "password=") {
 			t.Errorf("%s shows how the replica reaches its primary", where)
 		}

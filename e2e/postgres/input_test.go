@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 )
 
 // run executes a command of the exporter and gives its exit code and what it printed.
@@ -16,7 +18,7 @@ func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr s
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	command := exec.CommandContext(ctx, binary(t), args...)
+	command := exec.CommandContext(ctx, harness.Binary(t, exporterName), args...)
 	var out, failed strings.Builder
 	command.Dir, command.Env, command.Stdout, command.Stderr = t.TempDir(), append([]string{"HOME=" + t.TempDir()}, env...), &out, &failed
 	err := command.Run()
@@ -110,7 +112,7 @@ func TestCheckConfig(t *testing.T) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	code, stdout, _ := run(t, nil, "--version")
-	version, err := os.ReadFile("../VERSION")
+	version, err := os.ReadFile("../../VERSION")
 	if err != nil {
 		t.Fatal(err)
 	}

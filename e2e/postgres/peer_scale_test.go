@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"compress/gzip"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -38,22 +39,22 @@ func TestScale(t *testing.T) {
 			e := forDatabase(t, db.DSN("postgres"), append(mode.args, "--collector.stat_statements", "--collector.statio_user_indexes")...)
 			for range 5 {
 				p := e.scrapeZipped("10")
-				if p.took > 10*time.Second {
-					t.Errorf("a scrape took %s", p.took)
+				if p.Took > 10*time.Second {
+					t.Errorf("a scrape took %s", p.Took)
 				}
-				p.want(t, "pg_up", 1)
-				for line := range strings.Lines(p.body) {
+				p.Want(t, "pg_up", 1)
+				for line := range strings.Lines(p.Body) {
 					if strings.HasPrefix(line, "pg_exporter_collector_failures_total{") && !strings.HasSuffix(line, " 0\n") {
 						t.Error(line)
 					}
 				}
 				for _, collector := range []string{"stat_user_tables", "statio_user_tables"} {
-					if left, _ := p.value(`pg_exporter_collector_series_limited{collector="` + collector + `"}`); left == 0 {
+					if left, _ := p.Value(`pg_exporter_collector_series_limited{collector="` + collector + `"}`); left == 0 {
 						t.Errorf("%s leaves out nothing, or does not count it", collector)
 					}
 				}
 				e.wantSmall(p, mode.most)
-				freshen()
+				harness.Freshen()
 			}
 		})
 	}
@@ -61,31 +62,31 @@ func TestScale(t *testing.T) {
 
 // scrapeZipped asks for the metrics as Prometheus does, compressed, and unpacks them.
 func (e *exporter) scrapeZipped(timeout string) page {
-	e.t.Helper()
-	p := e.get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds", timeout, "Accept-Encoding", "gzip")
-	reader, err := gzip.NewReader(strings.NewReader(p.body))
+	e.T.Helper()
+	p := e.Get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds", timeout, "Accept-Encoding", "gzip")
+	reader, err := gzip.NewReader(strings.NewReader(p.Body))
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
 	body, err := io.ReadAll(reader)
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
-	p.body = string(body)
+	p.Body = string(body)
 	return p
 }
 
 // wantSmall tells the cost of a scrape, and fails the test where more memory is resident than may be.
 func (e *exporter) wantSmall(p page, most float64) {
-	e.t.Helper()
+	e.T.Helper()
 	resident, err := e.RSS()
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
-	series := strings.Count(p.body, "\n") - strings.Count(p.body, "\n#")
-	e.t.Logf("%.2f s, %d series, %.1f MB of page, %.1f MB resident", p.took.Seconds(), series, float64(len(p.body))/1e6, float64(resident)/1e6)
+	series := strings.Count(p.Body, "\n") - strings.Count(p.Body, "\n#")
+	e.T.Logf("%.2f s, %d series, %.1f MB of page, %.1f MB resident", p.Took.Seconds(), series, float64(len(p.Body))/1e6, float64(resident)/1e6)
 	if float64(resident) > most {
-		e.t.Errorf("%.1f MB resident, want under %.1f MB", float64(resident)/1e6, most/1e6)
+		e.T.Errorf("%.1f MB resident, want under %.1f MB", float64(resident)/1e6, most/1e6)
 	}
 }
 

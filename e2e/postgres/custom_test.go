@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"net/http"
@@ -41,10 +41,10 @@ func TestOwnQueries(t *testing.T) {
 	}
 	write(ownQuery("SELECT 1 AS n"))
 	e := start(t, env, "--config.file="+settings)
-	e.scrape("10").want(t, "own_n", 1)
+	e.Scrape("10").Want(t, "own_n", 1)
 	reload := func(code int) {
 		t.Helper()
-		answer, err := http.Post(e.url+"/-/reload", "", nil)
+		answer, err := http.Post(e.URL+"/-/reload", "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,15 +55,15 @@ func TestOwnQueries(t *testing.T) {
 	}
 	write(ownQuery("BEGIN"))
 	reload(http.StatusInternalServerError)
-	p := e.scrape("10")
-	p.want(t, "own_n", 1)
-	p.want(t, "postgres_exporter_config_last_reload_successful", 0)
+	p := e.Scrape("10")
+	p.Want(t, "own_n", 1)
+	p.Want(t, "postgres_exporter_config_last_reload_successful", 0)
 	write(ownQuery("SELECT n FROM nowhere"))
 	reload(http.StatusOK)
-	p = e.scrape("10")
-	p.want(t, `pg_exporter_collector_failures_total{collector="own",reason="config"}`, 1)
-	p.want(t, "pg_up", 1)
-	if failing := p.failing(); len(failing) != 1 || failing[0] != "own" {
+	p = e.Scrape("10")
+	p.Want(t, `pg_exporter_collector_failures_total{collector="own",reason="config"}`, 1)
+	p.Want(t, "pg_up", 1)
+	if failing := p.Failing("pg"); len(failing) != 1 || failing[0] != "own" {
 		t.Error(failing)
 	}
 	if !strings.Contains(e.Output(), `relation \"nowhere\" does not exist`) {
@@ -71,5 +71,5 @@ func TestOwnQueries(t *testing.T) {
 	}
 	write(ownQuery("SELECT 2 AS n"))
 	reload(http.StatusOK)
-	e.scrape("10").want(t, "own_n", 2)
+	e.Scrape("10").Want(t, "own_n", 2)
 }

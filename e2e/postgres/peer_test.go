@@ -1,4 +1,4 @@
-package e2e
+package postgres
 
 import (
 	"fmt"
@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -113,7 +114,7 @@ func visitPeerWorld(t *testing.T, major int, report func(when, family string, fo
 // differences are the families that are meant to differ.
 func differences(t *testing.T) map[string]bool {
 	t.Helper()
-	text, err := os.ReadFile("../exporters/postgres/testdata/differences.md")
+	text, err := os.ReadFile("../../exporters/postgres/testdata/differences.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func newPair(t *testing.T, server *servers.Postgres) pair {
 		t.Fatal(err)
 	}
 	theirs := startExporter(t, peer, named(server.DSN("postgres"), "peer")+"&statement_timeout=2000")
-	return pair{startExporter(t, binary(t), server.DSN("postgres")), theirs}
+	return pair{startExporter(t, harness.Binary(t, exporterName), server.DSN("postgres")), theirs}
 }
 
 // compare scrapes both and says by family what differs; nothing, where only ours has the family. The first scrapes are not looked at: what is done only once,
@@ -144,9 +145,9 @@ func newPair(t *testing.T, server *servers.Postgres) pair {
 func (p pair) compare() map[string][]string {
 	p.ours.families()
 	p.theirs.families()
-	freshen()
+	harness.Freshen()
 	before, established := p.ours.families(), p.theirs.families()
-	freshen()
+	harness.Freshen()
 	after := p.ours.families()
 	found := map[string][]string{}
 	for _, family := range established {
@@ -188,17 +189,17 @@ func startExporter(t *testing.T, path, dsn string) *exporter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &exporter{started.Process, t, started.URL}
+	e := &exporter{&harness.Exporter{Process: started.Process, T: t, URL: started.URL}}
 	t.Cleanup(func() { _ = e.Stop() })
 	return e
 }
 
 func (e *exporter) families() map[string]*dto.MetricFamily {
-	e.t.Helper()
+	e.T.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(e.scrape("30").body))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(e.Scrape("30").Body))
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
 	return families
 }
