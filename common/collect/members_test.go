@@ -237,6 +237,26 @@ func TestMemberPauses(t *testing.T) {
 	})
 }
 
+// All members together may bring ten times what a slow collector may. Those that are not asked for this reason count.
+func TestSlowCollectorOfMembersIsLimited(t *testing.T) {
+	own, members, names := memberServer("0"), map[string]*server{}, []string{}
+	for i := range memberShare + 2 {
+		name := string(rune('a' + i))
+		members[name], names = memberServer("1"), append(names, name)
+	}
+	own.replies["list"] = table("name", names...)
+	limited := each(slow(time.Minute), func(c *Collector) { c.Limit = 1 })
+	withMembers(t, own, members, 2, limited, func(f *fixture) {
+		f.scrape(10 * second)
+		time.Sleep(5 * second)
+		p := f.scrape(10 * second)
+		f.expect(p, "fake_exporter_collector_series_limited fake_exporter_collector_success", `
+			fake_exporter_collector_series_limited{collector="each"} 2
+			fake_exporter_collector_success{collector="each"} 1
+		`)
+	})
+}
+
 // What is slow is asked of the members in the background as well, and served with the target's own answer.
 func TestSlowCollectorOfMembers(t *testing.T) {
 	own, one, two := memberServer("0"), memberServer("1"), memberServer("2")

@@ -145,7 +145,7 @@ func (s *Self) part(out *metric.Batch, p *part, members memberParts, now time.Ti
 	if p.batch == nil {
 		return
 	}
-	if limited := p.batch.Limited + members.limited[name]; limited > 0 {
+	if limited := p.batch.Limited + p.members.limited + members.limited[name]; limited > 0 {
 		out.Add(s.overLimit, float64(limited), name)
 	}
 	if p.collector.Class == Slow {

@@ -77,20 +77,33 @@ func (b *background) execute(ctx context.Context, t *Target, r *run) {
 // adds nothing; that it cannot is said by those who ask it within the scrape.
 func (r *run) askMembers(ctx context.Context) {
 	for _, name := range r.target.members.listed() {
-		one := &run{target: r.target, member: name}
-		for _, p := range r.parts {
-			if p.collector.PerMember && p.state == finished && p.members.room(p) {
-				one.parts = append(one.parts, &part{collector: p.collector})
-			}
-		}
-		if len(one.parts) == 0 || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return
+		}
+		one := &run{target: r.target, member: name, parts: r.partsForMember()}
+		if len(one.parts) == 0 {
+			continue
 		}
 		if err := guard(func() error { return one.converse(ctx, r.target.spec.Members.Driver(name)) }); err != nil {
 			one.lose(err)
 		}
 		r.addMember(one)
 	}
+}
+
+// partsForMember gives what a member is asked: what the target itself has answered, and has room for.
+func (r *run) partsForMember() []*part {
+	var parts []*part
+	for _, p := range r.parts {
+		switch {
+		case !p.collector.PerMember || p.state != finished:
+		case p.members.room(p):
+			parts = append(parts, &part{collector: p.collector})
+		default:
+			p.members.limited++ // nobody knows how many samples it has, but there are some
+		}
+	}
+	return parts
 }
 
 // addMember puts what a member answered beside the target's own answer.
@@ -100,6 +113,7 @@ func (r *run) addMember(one *run) {
 			if more.collector == p.collector && more.batch != nil {
 				p.members.batches = append(p.members.batches, more.batch)
 				p.members.series += more.batch.Len()
+				p.members.limited += more.batch.Limited
 			}
 		}
 	}
@@ -109,6 +123,7 @@ func (r *run) addMember(one *run) {
 type slowMembers struct {
 	batches []*metric.Batch
 	series  int
+	limited int // samples left out, and members that were not asked
 }
 
 // room tells whether more may be asked: all members together may bring memberShare times what the collector may.

@@ -10,6 +10,10 @@ CREATE ROLE monitor LOGIN
 -- pg_monitor reads all settings and statistics, other sessions' included. It reads no table of yours.
 GRANT pg_monitor TO monitor;
 
+-- Sequences, and estimates of bloat, show only what the role may read. For all of them, from PostgreSQL 14 on, if you
+-- are willing to let it read every table as well:
+-- GRANT pg_read_all_data TO monitor;
+
 -- Two belts beside the exporter's own braces: it sets the same for its sessions.
 ALTER ROLE monitor SET default_transaction_read_only = on;
 ALTER ROLE monitor SET statement_timeout = '30s';
