@@ -394,9 +394,10 @@ func TestShutdownFinishesScrapes(t *testing.T) {
 func TestCompatibility(t *testing.T) {
 	t.Parallel()
 	for _, major := range []int{15, 17} {
-		db := servers.NewPostgres(t, servers.PostgresOptions{Major: major})
+		db := servers.NewPostgres(t, servers.PostgresOptions{Major: major, Initial: []string{"SELECT pg_create_physical_replication_slot('s')"}})
 		p := forDatabase(t, db.DSN("postgres"), "--compat.legacy-names", "--constantLabels=region=north").Scrape("10")
 		p.Want(t, `pg_up{region="north"}`, 1)
+		p.Want(t, `pg_replication_slot_slot_is_active{region="north",slot_name="s",slot_type="physical"}`, 0)
 		now := "pg_stat_bgwriter_checkpoints_timed_total"
 		if major >= 17 {
 			now = "pg_stat_checkpointer_num_timed_total"
