@@ -91,6 +91,24 @@ unpack_newer() {
 	mv "$work/unpacked" "$folder"
 }
 
+# unpack_peer NAME PACKAGE RELEASE=VERSION... puts another project's exporter into .cache/peer/NAME: the newest that can
+# be had, since the module proxy refuses it in any version, and Debian's testing has a newer one than its stable release.
+# Testing moves on; what it has then was compared with ours by nobody, so stable's is taken.
+unpack_peer() {
+	local name=$1 package=$2 pair
+	shift 2
+	say "unpacking Debian package $package of a newer release into .cache/peer (nothing is installed on the system)"
+	for pair in "$@"; do
+		# A rebuild changes what follows the version.
+		newer_apt "${pair%=*}" download "$package=${pair#*=}-*" || continue
+		dpkg -x "$package"_*.deb "$work/peer"
+		mkdir -p "$cache/peer"
+		mv "$work/peer/usr/bin/$package" "$cache/peer/$name"
+		return
+	done
+	die "Debian has $package in none of the versions $*"
+}
+
 ensure_npm() {
 	command -v npm >/dev/null && command -v node >/dev/null && return
 	need_root "installing the Debian packages nodejs and npm"

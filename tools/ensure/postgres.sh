@@ -56,27 +56,7 @@ ensure_pgbouncer() {
 	here+=("pgbouncer")
 }
 
-# The newest postgres_exporter that can be had: the module proxy refuses it in any version, and Debian's testing has a
-# newer one than its stable release. Testing moves on; what it has then was compared with ours by nobody, so stable's
-# is taken.
-peers="forky=0.19.1 trixie=0.17.1"
-
-unpack_peer() {
-	local pair release version package=prometheus-postgres-exporter
-	say "unpacking Debian package $package of a newer release into .cache/peer (nothing is installed on the system)"
-	for pair in $peers; do
-		release=${pair%=*} version=${pair#*=}
-		# A rebuild changes what follows the version.
-		newer_apt "$release" download "$package=$version-*" || continue
-		dpkg -x "$package"_*.deb "$work/peer"
-		mkdir -p "$cache/peer"
-		mv "$work/peer/usr/bin/$package" "$cache/peer/postgres_exporter"
-		return
-	done
-	die "Debian has $package in none of the versions $peers"
-}
-
 ensure_peer() {
-	[ -x "$cache/peer/postgres_exporter" ] || unpack_peer
+	[ -x "$cache/peer/postgres_exporter" ] || unpack_peer postgres_exporter prometheus-postgres-exporter forky=0.19.1 trixie=0.17.1
 	here+=("$("$cache/peer/postgres_exporter" --version 2>&1 | grep -om1 '^postgres_exporter, version [0-9.]*')")
 }
