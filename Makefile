@@ -31,11 +31,11 @@ bin/%-exporter: FORCE
 
 demo: build ## Start PostgreSQL, the exporter and Prometheus, and print where to look; Ctrl-C ends all
 	tools/ensure.sh postgres-demo prometheus
-	cd e2e && $(GO) run ./cmd/demo --exporter $(CURDIR)/bin/postgres-exporter --rules '$(CURDIR)/alerts/*.yml'
+	cd e2e && $(GO) run ./cmd/demo --bin $(CURDIR)/bin --rules '$(CURDIR)/alerts/*.yml'
 
 demo-check: build ## The demo without a person: stop and start the database, and see it in Prometheus
 	tools/ensure.sh postgres-demo prometheus
-	cd e2e && $(GO) run ./cmd/demo --check --exporter $(CURDIR)/bin/postgres-exporter --rules '$(CURDIR)/alerts/*.yml'
+	cd e2e && $(GO) run ./cmd/demo --check --bin $(CURDIR)/bin --rules '$(CURDIR)/alerts/*.yml'
 
 test: servers build lint standalone check-docs rules unit vulncheck ## Install what is missing and run all tests
 

@@ -10,51 +10,51 @@ import (
 	"time"
 )
 
-// check sees through Prometheus and the exporter's own pages that the exporter tells the
-// truth: while PostgreSQL works, while it is down, and when it is back.
+// check sees through Prometheus and the exporters' own pages that they tell the truth:
+// while the servers work, while each is down, and when it is back.
 func (s *stack) check(ctx context.Context) error {
-	pid := s.exporter.PID()
-	if err := s.checkWorking(ctx); err != nil {
-		return err
+	for _, p := range s.pairs {
+		if err := s.checkPair(ctx, p); err != nil {
+			return err
+		}
 	}
-	if err := s.postgres.Stop(); err != nil {
-		return err
-	}
-	say("PostgreSQL is stopped")
-	if err := s.checkDown(ctx); err != nil {
-		return err
-	}
-	if err := s.postgres.Start(ctx); err != nil {
-		return err
-	}
-	say("PostgreSQL is started again")
-	if err := s.checkWorking(ctx); err != nil {
-		return err
-	}
-	select {
-	case <-s.exporter.Done():
-		return errExporterEnded
-	default:
-		say("the exporter is still process %d", pid)
-		return nil
-	}
+	return s.exportersRun()
 }
 
-func (s *stack) checkWorking(ctx context.Context) error {
-	if err := s.eventually(ctx, "pg_up is 1", func() error { return s.every(ctx, "pg_up", 1) }); err != nil {
+func (s *stack) checkPair(ctx context.Context, p *pair) error {
+	if err := s.checkWorking(ctx, p); err != nil {
 		return err
 	}
-	if err := s.eventually(ctx, "service_health is 1", func() error { return s.every(ctx, "service_health", 1) }); err != nil {
+	if err := p.backend.Stop(); err != nil {
 		return err
 	}
-	if err := s.eventually(ctx, `/health answers 200, "ok"`, func() error { return s.health(ctx, 200, "ok") }); err != nil {
+	say("%s is stopped", p.title)
+	if err := s.checkDown(ctx, p); err != nil {
 		return err
 	}
-	return s.eventually(ctx, "pg_stat_database_xact_commit rises", s.rises(ctx, "sum(pg_stat_database_xact_commit)"))
+	if err := p.backend.Start(ctx); err != nil {
+		return err
+	}
+	say("%s is started again", p.title)
+	return s.checkWorking(ctx, p)
 }
 
-// rises returns a function that returns an error until the query's value is higher than at first.
-func (s *stack) rises(ctx context.Context, query string) func() error {
+func (s *stack) checkWorking(ctx context.Context, p *pair) error {
+	if err := s.eventually(ctx, p.up+" is 1", func() error { return s.every(ctx, p.up, 1) }); err != nil {
+		return err
+	}
+	service := fmt.Sprintf("service_health{job=%q}", p.kind)
+	if err := s.eventually(ctx, service+" is 1", func() error { return s.every(ctx, service, 1) }); err != nil {
+		return err
+	}
+	if err := s.eventually(ctx, `/health answers 200, "ok"`, func() error { return p.health(ctx, 200, "ok") }); err != nil {
+		return err
+	}
+	return s.eventually(ctx, p.rises+" rises", s.higher(ctx, p.rises))
+}
+
+// higher returns a function that returns an error until the query's value is higher than at first.
+func (s *stack) higher(ctx context.Context, query string) func() error {
 	first := math.Inf(1)
 	return func() error {
 		now, err := s.value(ctx, query)
@@ -69,11 +69,11 @@ func (s *stack) rises(ctx context.Context, query string) func() error {
 	}
 }
 
-func (s *stack) checkDown(ctx context.Context) error {
-	if err := s.eventually(ctx, "pg_up is 0", func() error { return s.every(ctx, "pg_up", 0) }); err != nil {
+func (s *stack) checkDown(ctx context.Context, p *pair) error {
+	if err := s.eventually(ctx, p.up+" is 0", func() error { return s.every(ctx, p.up, 0) }); err != nil {
 		return err
 	}
-	return s.eventually(ctx, `/health answers 503, "error"`, func() error { return s.health(ctx, 503, "error") })
+	return s.eventually(ctx, `/health answers 503, "error"`, func() error { return p.health(ctx, 503, "error") })
 }
 
 // every returns an error unless the query has an answer and all its values are the wanted one.
@@ -105,8 +105,8 @@ func (s *stack) value(ctx context.Context, query string) (float64, error) {
 }
 
 // health returns an error unless the exporter's health page answers as wanted.
-func (s *stack) health(ctx context.Context, wantCode int, wantStatus string) error {
-	code, body, err := get(ctx, s.exporterURL+"/health")
+func (p *pair) health(ctx context.Context, wantCode int, wantStatus string) error {
+	code, body, err := get(ctx, p.url+"/health")
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
-// Demo shows the PostgreSQL exporter at work: it starts a PostgreSQL server with a small
-// load, the exporter, and a Prometheus that scrapes it, says where to look, and ends all
-// three on Ctrl-C. With --check it looks itself, also while PostgreSQL is down, and
-// exits with 0 only when all is as it should be.
+// Demo shows the exporters at work: it starts a small server of each kind with some
+// load, its exporter, and a Prometheus that scrapes them all, says where to look, and
+// ends everything on Ctrl-C. With --check it looks itself, also while each server is
+// down, and exits with 0 only when all is as it should be.
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 
 func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	exporter := flags.String("exporter", "bin/postgres-exporter", "the exporter's binary")
+	bin := flags.String("bin", "bin", "folder of the exporters' binaries")
 	rules := flags.String("rules", "alerts/*.yml", "pattern of the rule files that Prometheus loads")
 	check := flags.Bool("check", false, "check that it works, without a person, and end")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string) (err error) {
 
 	s := &stack{}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.start(ctx, *exporter, *rules); err != nil {
+	if err := s.start(ctx, *bin, *rules); err != nil {
 		return s.explain(err)
 	}
 	if *check {

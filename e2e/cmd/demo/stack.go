@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
@@ -25,85 +23,35 @@ const (
 
 // stack is everything that the demo runs.
 type stack struct {
-	dir         string
-	postgres    *servers.Postgres
-	exporter    *servers.Process
-	exporterURL string
-	prometheus  *servers.Prometheus
-	endLoad     func()
+	dir        string
+	pairs      []*pair
+	prometheus *servers.Prometheus
 }
 
-func (s *stack) start(ctx context.Context, exporter, rules string) error {
+// starters start a server of each kind, in a folder of their own, and say how its exporter is told of it.
+var starters = []func(ctx context.Context, dir string) (*pair, error){startPostgres}
+
+func (s *stack) start(ctx context.Context, bin, rules string) error {
 	var err error
 	if s.dir, err = os.MkdirTemp("", "demo-"); err != nil {
 		return err
 	}
-	if err := s.startPostgres(ctx); err != nil {
-		return err
-	}
-	s.endLoad = startLoad(s.postgres.DSN(loadDatabase))
-	if err := s.startExporter(exporter); err != nil {
-		return err
+	for _, start := range starters {
+		p, err := start(ctx, s.dir)
+		if p != nil {
+			s.pairs = append(s.pairs, p) // what has started must be closed
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.startExporter(bin, s.dir, 9091+len(s.pairs)-1); err != nil {
+			return err
+		}
 	}
 	if err := s.startPrometheus(ctx, rules); err != nil {
 		return err
 	}
-	return s.eventually(ctx, "Prometheus scrapes the exporter", func() error { return s.scraped(ctx) })
-}
-
-func (s *stack) startPostgres(ctx context.Context) error {
-	password := rand.Text()
-	if err := os.WriteFile(s.passwordFile(), []byte(password), 0o600); err != nil {
-		return err
-	}
-	var err error
-	s.postgres, err = servers.StartPostgres(ctx, servers.PostgresOptions{
-		Initial: []string{
-			"SET pg_stat_statements.track_utility = off", // it would keep the password's text
-			"CREATE ROLE monitor LOGIN PASSWORD '" + password + "'",
-			"GRANT pg_monitor TO monitor",
-			"CREATE EXTENSION pg_stat_statements",
-			"CREATE DATABASE " + loadDatabase,
-		},
-	})
-	if err != nil {
-		return err
-	}
-	say("PostgreSQL %s runs on %s", s.postgres.Version(), s.postgres.Addr())
-	return s.postgres.Exec(ctx, loadDatabase, loadSchema)
-}
-
-func (s *stack) passwordFile() string { return filepath.Join(s.dir, "monitor-password") }
-
-func (s *stack) startExporter(path string) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	port, err := portOr(9091)
-	if err != nil {
-		return err
-	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	s.exporter, err = servers.StartProcess(servers.ProcessOptions{
-		Path: path,
-		Args: []string{"--web.listen-address=" + address},
-		Dir:  s.dir,
-		Env: []string{
-			"DATA_SOURCE_URI=" + s.postgres.Addr() + "/postgres?sslmode=disable",
-			"DATA_SOURCE_USER=monitor",
-			"DATA_SOURCE_PASS_FILE=" + s.passwordFile(),
-		},
-	})
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w; run: make build", err)
-	}
-	if err != nil {
-		return err
-	}
-	s.exporterURL = "http://" + address
-	say("the exporter runs on %s, process %d", s.exporterURL, s.exporter.PID())
-	return nil
+	return s.eventually(ctx, "Prometheus scrapes the exporters", func() error { return s.scraped(ctx) })
 }
 
 func (s *stack) startPrometheus(ctx context.Context, rules string) error {
@@ -115,8 +63,12 @@ func (s *stack) startPrometheus(ctx context.Context, rules string) error {
 	if err != nil {
 		return fmt.Errorf("--rules %s: %w", rules, err)
 	}
+	targets := map[string][]string{}
+	for _, p := range s.pairs {
+		targets[p.kind] = []string{strings.TrimPrefix(p.url, "http://")}
+	}
 	s.prometheus, err = servers.StartPrometheus(ctx, servers.PrometheusOptions{
-		Targets:        map[string][]string{"postgres": {s.exporterURL[len("http://"):]}},
+		Targets:        targets,
 		ScrapeInterval: scrapeInterval,
 		Rules:          ruleFiles,
 		Port:           port,
@@ -142,8 +94,8 @@ func (s *stack) scraped(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(targets) == 0 {
-		return errors.New("no target yet")
+	if len(targets) < len(s.pairs) {
+		return fmt.Errorf("%d targets of %d", len(targets), len(s.pairs))
 	}
 	for _, target := range targets {
 		if target.Health != "up" {
@@ -154,7 +106,7 @@ func (s *stack) scraped(ctx context.Context) error {
 }
 
 // eventually repeats see until it returns nil, and says what was seen. It fails when
-// patience or the context ends, or the exporter does.
+// patience or the context ends, or an exporter does.
 func (s *stack) eventually(ctx context.Context, what string, see func() error) error {
 	began := time.Now()
 	for {
@@ -166,38 +118,71 @@ func (s *stack) eventually(ctx context.Context, what string, see func() error) e
 		case time.Since(began) > patience:
 			return fmt.Errorf("not within %v: %s: %w", patience, what, err)
 		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-s.exporter.Done():
-			return fmt.Errorf("%s: %w: %w", what, errExporterEnded, err)
-		case <-ctx.Done():
+		if ended := s.exportersRun(); ended != nil {
+			return fmt.Errorf("%s: %w: %w", what, ended, err)
+		}
+		if !pause(ctx, 200*time.Millisecond) {
 			return fmt.Errorf("%s: interrupted: %w", what, err)
 		}
 	}
 }
 
-var errExporterEnded = errors.New("the exporter has ended")
-
-// wait waits for Ctrl-C, and fails when something ends before it.
-func (s *stack) wait(ctx context.Context) error {
+// pause waits, and tells whether it did so to the end.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
+	case <-time.After(d):
+		return true
 	case <-ctx.Done():
-		return nil
-	case <-s.exporter.Done():
-		return errExporterEnded
-	case <-s.prometheus.Process().Done():
-		return errors.New("the Prometheus server has ended:\n" + lastLines(s.prometheus.Process().Output()))
-	case <-s.postgres.Process().Done():
-		return errors.New("the PostgreSQL server has ended:\n" + lastLines(s.postgres.Log()))
+		return false
 	}
 }
 
-// explain adds the end of the exporter's log to an error.
-func (s *stack) explain(err error) error {
-	if s.exporter == nil {
-		return fmt.Errorf("FAILED: %w", err)
+// exportersRun returns an error when one has ended.
+func (s *stack) exportersRun() error {
+	for _, p := range s.pairs {
+		if ended(p.exporter) {
+			return fmt.Errorf("the %s exporter has ended", p.title)
+		}
 	}
-	return fmt.Errorf("FAILED: %w\nthe end of the exporter's log:\n%s", err, lastLines(s.exporter.Output()))
+	return nil
+}
+
+func ended(p *servers.Process) bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits for Ctrl-C, and fails when something ends before it.
+func (s *stack) wait(ctx context.Context) error {
+	for pause(ctx, 200*time.Millisecond) {
+		if err := s.exportersRun(); err != nil {
+			return err
+		}
+		if ended(s.prometheus.Process()) {
+			return errors.New("the Prometheus server has ended:\n" + lastLines(s.prometheus.Process().Output()))
+		}
+		for _, p := range s.pairs {
+			if ended(p.backend.Process()) {
+				return fmt.Errorf("the %s server has ended:\n%s", p.title, lastLines(p.backend.Process().Output()))
+			}
+		}
+	}
+	return nil
+}
+
+// explain adds the ends of the exporters' logs to an error.
+func (s *stack) explain(err error) error {
+	err = fmt.Errorf("FAILED: %w", err)
+	for _, p := range s.pairs {
+		if p.exporter != nil {
+			err = fmt.Errorf("%w\nthe end of the %s exporter's log:\n%s", err, p.title, lastLines(p.exporter.Output()))
+		}
+	}
+	return err
 }
 
 func lastLines(log string) string { return log[max(0, len(log)-4096):] }
@@ -208,24 +193,20 @@ func (s *stack) describe(ctx context.Context) {
 	if !s.prometheusHasPages(ctx) {
 		path, remark = "/api/v1/query?query=", ", without its web pages: its answers are JSON"
 	}
-	fmt.Printf(`
-Look at
-  %[1]s/         the exporter
-  %[1]s/metrics
-  %[1]s/health
-Ask Prometheus (%[2]s%[3]s)
-`, s.exporterURL, s.prometheus.URL(), remark)
-	for _, query := range []string{
-		`rate(pg_stat_database_xact_commit{datname="` + loadDatabase + `"}[30s])`,
-		`pg_database_size_bytes`,
-		`service_health`,
-	} {
-		fmt.Printf("  %s\n    %s\n", query, s.prometheus.URL()+path+url.QueryEscape(query))
+	fmt.Printf("\nLook at, and at /metrics and /health below it\n")
+	for _, p := range s.pairs {
+		fmt.Printf("  %s/  the %s exporter\n", p.url, p.title)
 	}
-	fmt.Printf(`Talk to PostgreSQL
-  psql -h %s -p %d -U postgres %s
-Ctrl-C ends all of it.
-`, s.postgres.SocketDir(), s.postgres.Port(), loadDatabase)
+	fmt.Printf("Ask Prometheus (%s%s)\n", s.prometheus.URL(), remark)
+	for _, p := range s.pairs {
+		for _, query := range p.queries {
+			fmt.Printf("  %s\n    %s\n", query, s.prometheus.URL()+path+url.QueryEscape(query))
+		}
+	}
+	for _, p := range s.pairs {
+		fmt.Printf("Talk to %s\n  %s\n", p.title, p.talk)
+	}
+	fmt.Println("Ctrl-C ends all of it.")
 }
 
 // prometheusHasPages is false for Debian's Prometheus, which finds them only when it is installed.
@@ -240,14 +221,8 @@ func (s *stack) close() error {
 	if s.prometheus != nil {
 		err = errors.Join(err, s.prometheus.Close())
 	}
-	if s.exporter != nil {
-		err = errors.Join(err, s.exporter.Stop())
-	}
-	if s.endLoad != nil {
-		s.endLoad()
-	}
-	if s.postgres != nil {
-		err = errors.Join(err, s.postgres.Close())
+	for _, p := range s.pairs {
+		err = errors.Join(err, p.close())
 	}
 	if s.dir != "" {
 		err = errors.Join(err, os.RemoveAll(s.dir))

@@ -2,11 +2,58 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
+
+// startPostgres starts a PostgreSQL server with a role that may read statistics.
+func startPostgres(ctx context.Context, dir string) (*pair, error) {
+	passwordFile, password := filepath.Join(dir, "monitor-password"), rand.Text()
+	if err := os.WriteFile(passwordFile, []byte(password), 0o600); err != nil {
+		return nil, err
+	}
+	db, err := servers.StartPostgres(ctx, servers.PostgresOptions{
+		Initial: []string{
+			"SET pg_stat_statements.track_utility = off", // it would keep the password's text
+			"CREATE ROLE monitor LOGIN PASSWORD '" + password + "'",
+			"GRANT pg_monitor TO monitor",
+			"CREATE EXTENSION pg_stat_statements",
+			"CREATE DATABASE " + loadDatabase,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	say("PostgreSQL %s runs on %s", db.Version(), db.Addr())
+	p := &pair{
+		kind: "postgres", title: "PostgreSQL", backend: db,
+		up: "pg_up", rises: "sum(pg_stat_database_xact_commit)",
+		queries: []string{
+			`rate(pg_stat_database_xact_commit{datname="` + loadDatabase + `"}[30s])`,
+			`pg_database_size_bytes`,
+			`service_health`,
+		},
+		talk: fmt.Sprintf("psql -h %s -p %d -U postgres %s", db.SocketDir(), db.Port(), loadDatabase),
+		env: []string{
+			"DATA_SOURCE_URI=" + db.Addr() + "/postgres?sslmode=disable",
+			"DATA_SOURCE_USER=monitor",
+			"DATA_SOURCE_PASS_FILE=" + passwordFile,
+		},
+	}
+	if err := db.Exec(ctx, loadDatabase, loadSchema); err != nil {
+		return p, err
+	}
+	p.endLoad = startLoad(db.DSN(loadDatabase))
+	return p, nil
+}
 
 // loadDatabase is where the load works.
 const loadDatabase = "shop"
@@ -57,12 +104,5 @@ func work(ctx context.Context, dsn string) {
 	for err == nil {
 		_, err = connection.Exec(ctx, loadStep).ReadAll()
 		pause(ctx, 250*time.Millisecond)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
 	}
 }
