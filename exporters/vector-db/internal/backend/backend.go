@@ -50,7 +50,7 @@ type Session interface {
 	// Cluster tells how the nodes stand to each other.
 	Cluster(ctx context.Context) (*Cluster, error)
 	// Describe tells of collections what is cheap to ask. One that is gone by now is left out; one that cannot be
-	// described has Err set and nothing else. The order is free.
+	// described has Err set, beside what could be learned of it. The order is free.
 	Describe(ctx context.Context, names []string) ([]Collection, error)
 	// Storage tells of collections what is dear to ask, with the rules of Describe.
 	Storage(ctx context.Context, names []string) ([]Storage, error)

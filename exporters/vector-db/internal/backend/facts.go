@@ -29,7 +29,7 @@ func Statuses() []Status {
 // Collection is what is cheap to ask. Counts are the server's estimates unless Exact says otherwise.
 type Collection struct {
 	Name string
-	Err  error // why it could not be described
+	Err  error // why not all of it could be learned
 
 	Status  Status // "" where there is no such thing
 	Objects *float64
@@ -95,7 +95,7 @@ func ReplicaStates() []ReplicaState {
 // Storage is what is dear to ask of a collection. Sizes are in bytes.
 type Storage struct {
 	Name string
-	Err  error
+	Err  error // why not all of it could be learned
 
 	Disk, Memory            *float64
 	VectorBytes, OtherBytes *float64 // of vectors; of payloads, properties, rows
