@@ -33,6 +33,8 @@ type PostgresOptions struct {
 	HBA      []string          // lines of pg_hba.conf, before the usual ones: the first match wins
 	Initial  []string          // SQL for the database postgres, run once
 	Dir      string            // where the server's folder is made; empty means the system's for temporary files
+
+	bin string // the folder of the server programs; empty means that of Major
 }
 
 // Postgres is a PostgreSQL server with one superuser, postgres. It listens on a TCP
@@ -78,7 +80,13 @@ func (p *Postgres) closeAfter(tb testing.TB) {
 
 // StartPostgres makes a server and starts it. The caller closes it.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
-	p, err := newPostgres(ctx, o.Major, o.Dir)
+	if o.bin == "" {
+		var err error
+		if o.bin, err = PostgresBin(o.Major); err != nil {
+			return nil, err
+		}
+	}
+	p, err := newPostgres(ctx, o.bin, o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +97,9 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 }
 
 // newPostgres makes the folders of a server that has no data yet.
-func newPostgres(ctx context.Context, major int, parent string) (*Postgres, error) {
-	bin, err := PostgresBin(major)
-	if err != nil {
-		return nil, err
-	}
+func newPostgres(ctx context.Context, bin, parent string) (*Postgres, error) {
 	p := &Postgres{bin: bin, password: rand.Text(), log: &tail{max: outputKept}}
+	var err error
 	if p.version, err = serverVersion(ctx, p.program("postgres")); err != nil {
 		return nil, err
 	}
@@ -145,9 +150,10 @@ func (p *Postgres) create(ctx context.Context, o PostgresOptions) error {
 		return err
 	}
 	if o.TLS {
-		if err := p.makeCertificates(); err != nil {
+		if err := makeCertificates(p.dir, p.account); err != nil {
 			return err
 		}
+		p.caFile = certificate(p.dir, "ca.crt")
 	}
 	if err := p.configure(o); err != nil {
 		return err

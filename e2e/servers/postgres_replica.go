@@ -28,7 +28,7 @@ func (p *Postgres) NewReplica(tb testing.TB) *Postgres {
 // Replica makes a streaming replica of the server, with its settings, passwords and
 // certificate, and starts it. The caller closes it.
 func (p *Postgres) Replica(ctx context.Context) (*Postgres, error) {
-	r, err := newPostgres(ctx, p.Major(), filepath.Dir(p.dir))
+	r, err := newPostgres(ctx, p.bin, filepath.Dir(p.dir))
 	if err != nil {
 		return nil, err
 	}

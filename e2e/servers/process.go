@@ -38,6 +38,7 @@ type ProcessOptions struct {
 	account     *account
 	needs       []string // paths that the account must reach
 	deathSignal syscall.Signal
+	cloneflags  uintptr // namespaces that the process gets for itself
 	output      *tail
 }
 
@@ -64,6 +65,8 @@ func StartProcess(o ProcessOptions) (*Process, error) {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:   true, // Ctrl-C in a terminal is for the demo, which ends its servers in order
 		Pdeathsig: syscall.SIGKILL,
+
+		Cloneflags: o.cloneflags,
 	}
 	if o.deathSignal != 0 {
 		p.cmd.SysProcAttr.Pdeathsig = o.deathSignal
