@@ -70,7 +70,7 @@ func (c *Chroma) Start(ctx context.Context) error {
 // command is node with Chroma's program, and before it the loader of the newer C library that tools/ensure.sh brings
 // where the system's is too old.
 func (c *Chroma) command() ([]string, error) {
-	script, err := cached("chroma", "node_modules", "chromadb", "dist", "cli.mjs")
+	folder, err := cached("chroma")
 	if err != nil {
 		return nil, err
 	}
@@ -81,15 +81,12 @@ func (c *Chroma) command() ([]string, error) {
 	if node, err = filepath.EvalSymlinks(node); err != nil {
 		return nil, err
 	}
-	libc, err := cached("chroma", "libc", "usr", "lib")
-	if err != nil {
-		return []string{node, script}, nil
+	command := []string{node, filepath.Join(folder, "node_modules", "chromadb", "dist", "cli.mjs")}
+	loaders, err := filepath.Glob(filepath.Join(folder, "libc", "usr", "lib", "*-linux-gnu", "ld-linux-*"))
+	if len(loaders) > 0 {
+		command = append([]string{loaders[0], "--library-path", filepath.Dir(loaders[0])}, command...)
 	}
-	loaders, _ := filepath.Glob(filepath.Join(libc, "*-linux-gnu", "ld-linux-*.so.*")) // the pattern is well formed
-	if len(loaders) != 1 {
-		return nil, fmt.Errorf("%s holds %d loaders", libc, len(loaders))
-	}
-	return []string{loaders[0], "--library-path", filepath.Dir(loaders[0]), node, script}, nil
+	return command, err
 }
 
 // Stop ends the server and keeps its data. It listens to SIGINT alone.
