@@ -9,7 +9,7 @@ STAMP      := github.com/prometheus/common/version
 LDFLAGS    := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION) -X $(STAMP).Branch=$(BRANCH) \
               -X $(STAMP).BuildUser=make -X $(STAMP).BuildDate=$(BUILD_DATE)
 
-MODULES   := common $(patsubst %/go.mod,%,$(wildcard exporters/*/go.mod)) e2e
+MODULES   := common $(patsubst %/go.mod,%,$(wildcard exporters/*/go.mod)) dashboards e2e
 EXPORTERS := $(patsubst exporters/%/main.go,%,$(wildcard exporters/*/main.go))
 BINARIES  := $(EXPORTERS:%=bin/%-exporter)
 
@@ -19,7 +19,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench scale clean servers FORCE
+.PHONY: dashboards help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench scale clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ docs: build ## Derive docs/metrics-*.md from the catalogues
 check-docs: docs ## Fail when the derived documentation is not what is committed
 	@changed=$$(git status --porcelain -- docs/metrics-*.md) && [ -z "$$changed" ] || \
 		{ git --no-pager diff -- docs; echo "run make docs and commit: $$changed" >&2; exit 1; }
+
+dashboards: ## Write dashboards/*.json from their Go code
+	cd dashboards && $(GO) run .
 
 rules: servers ## Check the alert rules and run their unit tests with promtool
 	promtool check rules alerts/*.yml
