@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// certificate returns the path of one of the files that makeCertificates makes.
-func (p *Postgres) certificate(name string) string { return filepath.Join(p.dir, "tls", name) }
+// certificate returns the path of one of the files that makeCertificates makes in a server's folder.
+func certificate(dir, name string) string { return filepath.Join(dir, "tls", name) }
 
-// makeCertificates makes an authority and the server's certificate, for localhost and 127.0.0.1.
-func (p *Postgres) makeCertificates() error {
+// makeCertificates makes an authority (ca.crt) and, from it, a certificate for localhost and 127.0.0.1 (server.crt,
+// server.key), which is good for a client too.
+func makeCertificates(dir string, owner *account) error {
 	authority, authorityKey, err := newAuthority()
 	if err != nil {
 		return err
@@ -31,8 +32,8 @@ func (p *Postgres) makeCertificates() error {
 	server := template("localhost")
 	server.DNSNames = []string{"localhost"}
 	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	certificate, err := x509.CreateCertificate(rand.Reader, server, authority, key.Public(), authorityKey)
+	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	signed, err := x509.CreateCertificate(rand.Reader, server, authority, key.Public(), authorityKey)
 	if err != nil {
 		return err
 	}
@@ -40,8 +41,7 @@ func (p *Postgres) makeCertificates() error {
 	if err != nil {
 		return err
 	}
-	p.caFile = p.certificate("ca.crt")
-	return p.writeCertificates(authority.Raw, certificate, encodedKey)
+	return writeCertificates(certificate(dir, ""), owner, authority.Raw, signed, encodedKey)
 }
 
 func newAuthority() (*x509.Certificate, *ecdsa.PrivateKey, error) {
@@ -72,12 +72,11 @@ func template(name string) *x509.Certificate {
 	}
 }
 
-func (p *Postgres) writeCertificates(authority, certificate, key []byte) error {
-	dir := p.certificate("")
+func writeCertificates(dir string, owner *account, authority, server, key []byte) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if err := p.account.own(dir); err != nil {
+	if err := owner.own(dir); err != nil {
 		return err
 	}
 	for _, file := range []struct {
@@ -85,11 +84,11 @@ func (p *Postgres) writeCertificates(authority, certificate, key []byte) error {
 		content    []byte
 	}{
 		{"ca.crt", "CERTIFICATE", authority},
-		{"server.crt", "CERTIFICATE", certificate},
+		{"server.crt", "CERTIFICATE", server},
 		{"server.key", "PRIVATE KEY", key},
 	} {
 		text := pem.EncodeToMemory(&pem.Block{Type: file.kind, Bytes: file.content})
-		if err := p.account.writeFile(p.certificate(file.name), string(text)); err != nil {
+		if err := owner.writeFile(filepath.Join(dir, file.name), string(text)); err != nil {
 			return fmt.Errorf("write %s: %w", file.name, err)
 		}
 	}

@@ -60,8 +60,8 @@ func (p *Postgres) settings() map[string]string {
 	settings["shared_preload_libraries"] = "pg_stat_statements"
 	if p.caFile != "" {
 		settings["ssl"] = "on"
-		settings["ssl_cert_file"] = p.certificate("server.crt")
-		settings["ssl_key_file"] = p.certificate("server.key")
+		settings["ssl_cert_file"] = certificate(p.dir, "server.crt")
+		settings["ssl_key_file"] = certificate(p.dir, "server.key")
 	}
 	return settings
 }
