@@ -12,6 +12,9 @@
 #   weaviate, chroma, pgvector  vector databases: into .cache/ under their names
 #   redis          Redis 7 and 8 and Valkey 8: into .cache/redis and .cache/valkey
 #   redis-peer     redis_exporter, beside which ours is tested and measured: into .cache/peer
+#   postfix, exim, opensmtpd  mail servers, Postfix with Dovecot: into .cache/mail
+#   mailpit, mailhog          mail catchers, compiled: into .cache/tools
+#   smtp                      all of these five
 #
 # Each NAME is a function ensure_NAME in tools/ensure/*.sh. Without a name all that the tests need are brought.
 # It says what it installs before it does, and prints one line when nothing is missing.
@@ -20,7 +23,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 work= # the folder for unfinished work, removed at the end
-tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate"
+tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp"
 
 say() { echo "ensure: $*"; }
 die() { echo "ensure: $*" >&2; exit 1; }
