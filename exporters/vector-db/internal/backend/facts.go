@@ -58,8 +58,6 @@ type Space struct {
 	Index      string             // in lower case, in the server's word: "hnsw", "flat", "ivfflat"
 	Quantized  string             // the kind, such as "scalar", or "none"; "" where not told
 	Datatype   string             // "float32"; "" where not told
-	Vectors    *float64           // where told of each
-	Indexed    *float64           //
 	Parameters map[string]float64 // of the index: m, ef_construct, ef_search, lists, probes
 }
 
@@ -100,11 +98,10 @@ type Storage struct {
 	Disk, Memory            *float64
 	VectorBytes, OtherBytes *float64 // of vectors; of payloads, properties, rows
 	IndexBytes              *float64
-	Deleted                 *float64
+	Vectors, Deleted        *float64 // as in Collection, where only this way tells
 	Snapshots               *float64 // how many there are
 	SnapshotBytes           *float64
-	LastSnapshot            *float64           // Unix seconds
-	Vectors                 map[string]float64 // by the name of the vector
+	LastSnapshot            *float64 // Unix seconds
 }
 
 // Cluster is how the nodes stand to each other, as the node that we asked sees it.

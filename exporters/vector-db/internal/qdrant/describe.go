@@ -310,11 +310,8 @@ func (l *localShard) addTo(to *backend.Storage) {
 	}
 	add(&to.VectorBytes, vectors)
 	add(&to.OtherBytes, payloads)
-	for name, count := range l.ByName {
-		if to.Vectors == nil {
-			to.Vectors = map[string]float64{}
-		}
-		to.Vectors[name] += count
+	for _, count := range l.ByName {
+		add(&to.Vectors, &count)
 	}
 }
 

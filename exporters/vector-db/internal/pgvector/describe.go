@@ -1,0 +1,287 @@
+package pgvector
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/backend"
+)
+
+// extension tells where pgvector is, which version, and since when the server runs.
+const extension = `SELECT quote_ident(n.nspname), e.extversion, extract(epoch FROM pg_postmaster_start_time())
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'`
+
+// tables are those that have a column of vectors. A partition is part of its table.
+const tables = `SELECT c.oid, c.relkind, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND EXISTS (SELECT FROM (` + columns + `) v WHERE v.table = c.oid)`
+
+// columns are those of vectors.
+const columns = `SELECT a.attrelid AS table, a.attnum, a.attname, a.attnotnull, a.atttypmod, t.typname
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_extension e ON e.extname = 'vector' AND t.typnamespace = e.extnamespace
+WHERE a.attnum > 0 AND NOT a.attisdropped AND t.typname IN ('vector', 'halfvec', 'sparsevec')`
+
+// indexes are those for the nearest vectors, with the column that each is of. What an index holds may be of another
+// type than the column: an expression makes halves or bits of it.
+const indexes = `SELECT i.indrelid AS table, v.attnum, v.attname, m.amname, o.opcname, t.typname, x.reloptions, i.indexrelid,
+	i.indisvalid AND i.indisready AS valid, i.indpred IS NOT NULL AS partial
+FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+JOIN pg_opclass o ON o.oid = i.indclass[0]
+JOIN pg_attribute a ON a.attrelid = i.indexrelid AND a.attnum = 1 JOIN pg_type t ON t.oid = a.atttypid
+JOIN LATERAL (SELECT v.* FROM (` + columns + `) v JOIN pg_depend d ON d.refobjid = v.table AND d.refobjsubid = v.attnum
+	WHERE v.table = i.indrelid AND d.objid = i.indexrelid AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+	ORDER BY v.attnum LIMIT 1) v ON true`
+
+// leaves are the tables that hold the rows of the chosen ones.
+const leaves = `SELECT c.oid AS root, c.oid AS leaf FROM chosen c WHERE c.relkind <> 'p'
+UNION ALL SELECT c.oid, p.relid FROM chosen c, pg_partition_tree(c.oid) p WHERE c.relkind = 'p' AND p.isleaf`
+
+// chosen begins a question about the tables of these names.
+func chosen(names []string) string {
+	return "WITH chosen AS (SELECT * FROM (" + tables + ") t WHERE t.name = ANY (" + array(names) + ")), leaves AS (" + leaves + ")\n"
+}
+
+// Identify tells of pgvector, which has versions of its own.
+func (s *session) Identify(ctx context.Context) (backend.Server, error) {
+	_, server, err := s.extension(ctx)
+	return server, err
+}
+
+func (s *session) extension(ctx context.Context) (schema string, server backend.Server, err error) {
+	answers, err := s.read(ctx, extension)
+	if err != nil {
+		return "", server, err
+	}
+	return found(answers[0])
+}
+
+// found reads the answer to where the extension is.
+func found(answer *pgconn.Result) (schema string, server backend.Server, err error) {
+	if len(answer.Rows) != 1 || len(answer.Rows[0]) != 3 {
+		return "", server, fault.Wrap(fault.Config, "looking for pgvector", errNoExtension)
+	}
+	row := answer.Rows[0]
+	return string(row[0]), backend.Server{Version: string(row[1]), Started: number(row[2])}, nil
+}
+
+// List names the tables.
+func (s *session) List(ctx context.Context) ([]string, error) {
+	answers, err := s.read(ctx, extension, "SELECT t.name FROM ("+tables+") t")
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := found(answers[0]); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, row := range answers[1].Rows {
+		names = append(names, string(row[0]))
+	}
+	return names, nil
+}
+
+// Cluster tells the server's role where it has a replica or is one. The replicas themselves are for an exporter of
+// PostgreSQL to tell.
+func (s *session) Cluster(ctx context.Context) (*backend.Cluster, error) {
+	answers, err := s.read(ctx, `SELECT CASE WHEN pg_is_in_recovery() THEN 'follower' WHEN EXISTS (SELECT FROM pg_stat_replication) THEN 'leader' ELSE '' END`)
+	if err != nil {
+		return nil, err
+	}
+	role := string(answers[0].Rows[0][0])
+	return &backend.Cluster{Enabled: role != "", Role: role}, nil
+}
+
+// Describe asks of all tables at once. Counts of rows are the planner's, which ANALYZE makes.
+func (s *session) Describe(ctx context.Context, names []string) ([]backend.Collection, error) {
+	schema, _, err := s.extension(ctx)
+	if err != nil {
+		return nil, err
+	}
+	with := chosen(names)
+	answers, err := s.read(ctx,
+		with+`SELECT c.name, c.relkind, count(*), CASE WHEN min(l.reltuples) >= 0 THEN sum(l.reltuples) END, sum(pg_stat_get_dead_tuples(l.oid)),
+	CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN
+		(SELECT count(*) FROM pg_stat_progress_create_index p JOIN leaves b ON b.leaf = p.relid WHERE b.root = c.oid) END
+FROM chosen c JOIN leaves ON root = c.oid JOIN pg_class l ON l.oid = leaf GROUP BY c.oid, c.name, c.relkind`,
+		with+`SELECT c.name, v.attname, v.typname, nullif(v.atttypmod, -1), CASE WHEN v.attnotnull THEN 0 ELSE
+	(SELECT s.stanullfrac FROM pg_stats_of_columns s WHERE s.table = v.table AND s.attnum = v.attnum) END
+FROM chosen c JOIN (`+columns+`) v ON v.table = c.oid ORDER BY v.attnum`,
+		with+`SELECT c.name, i.attname, i.amname, i.opcname, i.typname, array_to_string(i.reloptions, ','), i.valid, i.partial
+FROM chosen c JOIN (`+indexes+`) i ON i.table = c.oid ORDER BY i.valid DESC, i.amname, i.indexrelid`,
+		// The settings are there once the library is loaded, which using it does.
+		"SELECT '[1]'::"+schema+".vector",
+		`SELECT current_setting('hnsw.ef_search', true), current_setting('ivfflat.probes', true)`,
+	)
+	if err != nil {
+		return nil, err
+	}
+	return described(answers), nil
+}
+
+// Storage tells what tables take on disk.
+func (s *session) Storage(ctx context.Context, names []string) ([]backend.Storage, error) {
+	answers, err := s.read(ctx, chosen(names)+`SELECT c.name, sum(pg_total_relation_size(l.leaf)),
+	(SELECT sum(pg_relation_size(i.indexrelid)) FROM (`+indexes+`) i JOIN leaves b ON b.leaf = i.table WHERE b.root = c.oid)
+FROM chosen c JOIN leaves l ON l.root = c.oid GROUP BY c.oid, c.name`)
+	if err != nil {
+		return nil, err
+	}
+	var all []backend.Storage
+	for _, row := range answers[0].Rows {
+		all = append(all, backend.Storage{Name: string(row[0]), Disk: number(row[1]), IndexBytes: number(row[2])})
+	}
+	return all, nil
+}
+
+// number reads a value; NULL and what is no number are absent.
+func number(text []byte) *float64 {
+	value, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
+		return nil
+	}
+	return &value
+}
+
+// described puts together what was told of tables, their columns, their indexes and the session.
+func described(answers []*pgconn.Result) []backend.Collection {
+	var all []backend.Collection
+	at := map[string]int{}
+	for _, row := range answers[0].Rows {
+		at[string(row[0])] = len(all)
+		all = append(all, table(row))
+	}
+	for _, row := range answers[1].Rows {
+		if i, ok := at[string(row[0])]; ok {
+			all[i].Spaces = append(all[i].Spaces, column(row, all[i].Objects))
+		}
+	}
+	settings := answers[4].Rows[0]
+	for _, row := range answers[2].Rows {
+		i, ok := at[string(row[0])]
+		if !ok {
+			continue
+		}
+		for j := range all[i].Spaces {
+			if space := &all[i].Spaces[j]; space.Vector == string(row[1]) {
+				indexed(&all[i], space, row, settings)
+			}
+		}
+	}
+	for i := range all {
+		sum(&all[i])
+	}
+	return all
+}
+
+func table(row [][]byte) backend.Collection {
+	c := backend.Collection{
+		Name: string(row[0]), Status: backend.OK,
+		Objects: number(row[3]), Deleted: number(row[4]), Optimizations: number(row[5]),
+	}
+	if string(row[1]) == "p" {
+		c.Shards = number(row[2])
+	}
+	if c.Optimizations != nil && *c.Optimizations > 0 {
+		c.Status = backend.Optimizing
+	}
+	return c
+}
+
+// datatypes are the elements of the types.
+var datatypes = map[string]string{"vector": "float32", "halfvec": "float16", "sparsevec": "float32"}
+
+func column(row [][]byte, rows *float64) backend.Space {
+	space := backend.Space{
+		Vector: string(row[1]), Dimensions: number(row[3]), Datatype: datatypes[string(row[2])],
+		Index: "none", Quantized: "none",
+	}
+	if null := number(row[4]); null != nil && rows != nil {
+		space.Vectors = backend.Some(*rows * (1 - *null))
+	}
+	return space
+}
+
+// indexed adds what is told of an index. The first of a column counts: they come valid ones first.
+func indexed(c *backend.Collection, space *backend.Space, row, settings [][]byte) {
+	valid, partial := string(row[6]) == "t", string(row[7]) == "t"
+	if !valid && c.Status == backend.OK {
+		c.Status = backend.Degraded // nobody builds it
+	}
+	if space.Index != "none" {
+		return
+	}
+	space.Index, space.Distance = string(row[2]), distance(string(row[3]))
+	switch kept := string(row[4]); {
+	case kept == "bit":
+		space.Quantized = "binary"
+	case datatypes[kept] != space.Datatype:
+		space.Quantized = kept
+	}
+	if !valid {
+		space.Indexed = backend.Some(0)
+	} else if !partial { // else nobody knows how many
+		space.Indexed = space.Vectors
+	}
+	space.Parameters = parameters(string(row[5]))
+	setting := map[string]int{"hnsw": 0, "ivfflat": 1}[space.Index]
+	if value := number(settings[setting]); value != nil {
+		space.Parameters[[]string{"ef_search", "probes"}[setting]] = *value
+	}
+}
+
+// parameters reads the options of an index. One that is not set has a value that the server does not tell.
+func parameters(options string) map[string]float64 {
+	all := map[string]float64{}
+	for option := range strings.SplitSeq(options, ",") {
+		name, text, _ := strings.Cut(option, "=")
+		if value, err := strconv.ParseFloat(text, 64); err == nil {
+			all[strings.Replace(name, "ef_construction", "ef_construct", 1)] = value
+		}
+	}
+	return all
+}
+
+// distances by what comes last in the names of classes of operators, such as halfvec_cosine_ops. Inner product is
+// told as its negative.
+var distances = map[string]backend.Distance{"l2": backend.Euclidean, "cosine": backend.Cosine, "ip": backend.Dot, "l1": backend.Manhattan}
+
+func distance(class string) backend.Distance {
+	parts := strings.Split(class, "_")
+	word := parts[max(0, len(parts)-2)]
+	if known, ok := distances[word]; ok {
+		return known
+	}
+	return backend.Distance(word)
+}
+
+// sum adds up over the columns where all of them are told. A column without an index has nothing in it.
+func sum(c *backend.Collection) {
+	var vectors, inIndexes float64
+	counted, known := true, true
+	for i := range c.Spaces {
+		space := &c.Spaces[i]
+		if space.Index == "none" {
+			space.Indexed = backend.Some(0)
+		}
+		if space.Vectors == nil {
+			counted = false
+		} else {
+			vectors += *space.Vectors
+		}
+		if space.Indexed == nil {
+			known = false
+		} else {
+			inIndexes += *space.Indexed
+		}
+	}
+	if counted {
+		c.Vectors = &vectors
+	}
+	if known {
+		c.Indexed = &inIndexes
+	}
+}

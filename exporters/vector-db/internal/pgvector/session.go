@@ -1,0 +1,254 @@
+// Package pgvector asks PostgreSQL for what the extension vector (https://github.com/pgvector/pgvector) keeps in it.
+//
+// A collection is a table with columns of the types vector, halfvec or sparsevec, written schema.table as SQL quotes
+// it; its vectors are those columns. A partitioned table is one collection. Whoever asks sees the tables of one
+// database.
+package pgvector
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/backend"
+)
+
+// Limits on what the server may take or send.
+const (
+	connections    = 2                      // at once: a scrape does not wait for the canary
+	lockTimeout    = 250 * time.Millisecond // behind a lock a question fails alone, and soon
+	connectTimeout = 10 * time.Second
+	maxMessage     = 16 << 20 // bytes of one row
+	maxAnswer      = 64 << 20 // bytes of the answers of one turn-around
+	maxHello       = 128 << 10
+	rollbackLimit  = 2 * time.Second
+)
+
+// session keeps a few connections, each opened when it is first needed.
+type session struct {
+	backend.Lacking
+
+	config *pgconn.Config
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	slots  chan *line // nil where there is no connection yet
+
+	mu     sync.Mutex
+	shapes map[backend.Place]shape
+}
+
+// line is one connection, and what has come over it.
+type line struct {
+	pg    *pgconn.PgConn
+	meter collect.Meter
+}
+
+// Open prepares a session of the database that the URL names:
+// postgres://host:port/database?sslmode=verify-full. The mode is that or disable; for a Unix socket the folder goes
+// into ?host=.
+func Open(_ context.Context, to backend.Endpoint) (backend.Session, error) {
+	config, err := pgconn.ParseConfig("host=localhost sslmode=disable passfile=") // only what is set below counts
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "connection settings", err)
+	}
+	query := to.URL.Query()
+	config.Host, config.Port = to.URL.Hostname(), 5432
+	if folder := query.Get("host"); folder != "" {
+		config.Host = folder
+	}
+	if port := to.URL.Port(); port != "" {
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return nil, fault.New(fault.Config, "the URL has a wrong port")
+		}
+		config.Port = uint16(number)
+	}
+	config.User, config.Password = to.User, to.Password
+	config.Database = strings.TrimPrefix(to.URL.Path, "/")
+	config.Fallbacks, config.RuntimeParams = nil, map[string]string{"application_name": "vector-db-exporter", "client_encoding": "UTF8"}
+	config.ConnectTimeout, config.MaxProtocolMessageBodyLen = connectTimeout, maxMessage
+	if config.TLSConfig, err = encryption(query.Get("sslmode"), config.Host, to.TLS); err != nil {
+		return nil, err
+	}
+	s := &session{config: config, dial: to.Dial, slots: make(chan *line, connections), shapes: map[backend.Place]shape{}}
+	for range connections {
+		s.slots <- nil
+	}
+	return s, nil
+}
+
+// encryption tells how to encrypt; nil does not. What is not known to be the server is not spoken to.
+func encryption(mode, host string, settings *tls.Config) (*tls.Config, error) {
+	switch {
+	case mode == "disable", strings.HasPrefix(host, "/"):
+		return nil, nil
+	case mode != "" && mode != "verify-full":
+		return nil, fault.New(fault.Config, "sslmode is verify-full or disable")
+	}
+	if settings == nil {
+		settings = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	settings = settings.Clone()
+	if settings.ServerName == "" {
+		settings.ServerName = host
+	}
+	return settings, nil
+}
+
+// Close ends the connections; one that is in use ends when it is given back.
+func (s *session) Close() {
+	for range connections {
+		select {
+		case l := <-s.slots:
+			if l != nil {
+				hangUp(l.pg)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// hangUp ends a connection without waiting for the server.
+func hangUp(pg *pgconn.PgConn) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = pg.Close(ended) // that it could not say goodbye is meant
+}
+
+// with lends one of the connections, opened where there is none.
+func (s *session) with(ctx context.Context, use func(*line) error) error {
+	var l *line
+	select {
+	case l = <-s.slots:
+	case <-ctx.Done():
+		return fault.Wrap(fault.Busy, "waiting for a connection", ctx.Err())
+	}
+	defer func() { s.slots <- l }()
+	var err error
+	if l == nil || l.pg.IsClosed() {
+		if l, err = s.connect(ctx); err != nil {
+			return err
+		}
+	}
+	err = use(l)
+	if err != nil {
+		l.settle()
+	}
+	if l.pg.IsClosed() {
+		l = nil
+	}
+	return err
+}
+
+func (s *session) connect(ctx context.Context) (*line, error) {
+	l := &line{}
+	config := s.config.Copy()
+	if config.TLSConfig != nil {
+		config.TLSConfig = config.TLSConfig.Clone()
+	}
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := s.dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return l.meter.Wrap(conn), nil
+	}
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // dial does it
+	l.meter.Allow(maxHello)
+	var err error
+	if l.pg, err = pgconn.ConnectConfig(ctx, config); err != nil {
+		return nil, fault.Wrap(classify(err), "connecting", withoutWords(err))
+	}
+	return l, nil
+}
+
+// settle ends what an error has left open.
+func (l *line) settle() {
+	if l.pg.IsClosed() || l.pg.TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackLimit)
+	defer cancel()
+	if _, err := l.pg.Exec(ctx, "ROLLBACK").ReadAll(); err != nil {
+		hangUp(l.pg)
+	}
+}
+
+// read asks in one turn-around and one transaction that writes nothing, and gives an answer for each statement.
+func (s *session) read(ctx context.Context, statements ...string) (answers []*pgconn.Result, err error) {
+	err = s.with(ctx, func(l *line) error {
+		answers, err = l.transact(ctx, "READ ONLY", statements...)
+		return err
+	})
+	return answers, err
+}
+
+// write does the same for statements that may write.
+func (s *session) write(ctx context.Context, statements ...string) error {
+	return s.with(ctx, func(l *line) error {
+		_, err := l.transact(ctx, "READ WRITE", statements...)
+		return err
+	})
+}
+
+// transact begins with what makes the session ours: it may be another one each time, behind a pooler.
+func (l *line) transact(ctx context.Context, mode string, statements ...string) ([]*pgconn.Result, error) {
+	all := append(begin(ctx, mode), statements...)
+	answers, err := l.exec(ctx, strings.Join(append(all, "COMMIT"), ";\n"))
+	if err != nil {
+		return nil, err
+	}
+	if len(answers) != len(all)+1 {
+		return nil, fault.New(fault.Malformed, "the server answers more or less than was asked")
+	}
+	return answers[len(all)-len(statements) : len(all)], nil
+}
+
+// begin starts a transaction that ends before the context does.
+func begin(ctx context.Context, mode string) []string {
+	limit := time.Minute
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(time.Until(deadline)*9/10, 10*time.Millisecond)
+	}
+	return []string{
+		"BEGIN " + mode,
+		"SET LOCAL standard_conforming_strings = on",
+		fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds()),
+		fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds()),
+		"SET LOCAL search_path = pg_catalog",
+	}
+}
+
+func (l *line) exec(ctx context.Context, text string) ([]*pgconn.Result, error) {
+	l.meter.Allow(maxAnswer)
+	answers, err := l.pg.Exec(ctx, text).ReadAll()
+	if err != nil {
+		return nil, fault.Wrap(classify(err), "asking", withoutWords(err))
+	}
+	return answers, nil
+}
+
+// literal quotes a text for SQL.
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// array quotes texts for SQL as one value.
+func array(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = literal(text)
+	}
+	return "ARRAY[" + strings.Join(quoted, ",") + "]::text[]"
+}
+
+// errNoExtension is what a PostgreSQL without pgvector fails with.
+var errNoExtension = errors.New("the database has no extension vector")
