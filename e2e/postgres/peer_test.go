@@ -185,7 +185,7 @@ func startExporter(t *testing.T, path, dsn string) *exporter {
 		}
 		args = append(args, "--collector."+name)
 	}
-	started, err := servers.StartExporter(t.Context(), path, dsn, args...)
+	started, err := servers.StartExporter(t.Context(), path, []string{"DATA_SOURCE_NAME=" + dsn}, args...)
 	if err != nil {
 		t.Fatal(err)
 	}

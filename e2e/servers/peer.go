@@ -12,14 +12,19 @@ import (
 )
 
 // Peer returns the path of postgres_exporter, beside which ours is tested and measured.
-func Peer() (string, error) {
+func Peer() (string, error) { return peerProgram("postgres_exporter", "peer") }
+
+// RedisPeer returns the path of redis_exporter, beside which ours is tested and measured.
+func RedisPeer() (string, error) { return peerProgram("redis_exporter", "redis-peer") }
+
+func peerProgram(name, ensure string) (string, error) {
 	root, err := RepositoryRoot()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(root, ".cache", "peer", "postgres_exporter")
+	path := filepath.Join(root, ".cache", "peer", name)
 	if !isProgram(path) {
-		return "", errors.New("no postgres_exporter here; run: tools/ensure.sh peer")
+		return "", fmt.Errorf("no %s here; run: tools/ensure.sh %s", name, ensure)
 	}
 	return path, nil
 }
@@ -30,15 +35,16 @@ type Exporter struct {
 	URL string // without a slash at the end
 }
 
-// StartExporter runs an exporter for one database and waits until it listens. The caller stops it.
-func StartExporter(ctx context.Context, path, dsn string, args ...string) (*Exporter, error) {
+// StartExporter runs an exporter, to which its environment says where its server is, and waits until it listens. The
+// caller stops it.
+func StartExporter(ctx context.Context, path string, env []string, args ...string) (*Exporter, error) {
 	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	process, err := StartProcess(ProcessOptions{
-		Path: path, Args: append([]string{"--web.listen-address=" + address}, args...), Env: []string{"DATA_SOURCE_NAME=" + dsn},
+		Path: path, Args: append([]string{"--web.listen-address=" + address}, args...), Env: env,
 	})
 	if err != nil {
 		return nil, err

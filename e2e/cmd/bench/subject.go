@@ -128,7 +128,7 @@ func (s *subject) start(ctx context.Context, db *servers.Postgres) error {
 	if s.line, err = proxy.Start(db.Addr()); err != nil {
 		return err
 	}
-	s.exporter, err = servers.StartExporter(ctx, s.path, connectionString(s.role, s.line), s.args...)
+	s.exporter, err = servers.StartExporter(ctx, s.path, []string{"DATA_SOURCE_NAME=" + connectionString(s.role, s.line)}, s.args...)
 	return err
 }
 
