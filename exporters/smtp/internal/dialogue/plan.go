@@ -111,16 +111,19 @@ func (p *Plan) Check() error {
 	if at := slices.Index(Phases(), p.Until); at < 1 || p.Until == Quit {
 		return fmt.Errorf("a dialogue cannot end with %q", p.Until)
 	}
+	if p.Until == TLS && p.TLS != Implicit {
+		return errors.New("a dialogue that ends with TLS must begin with it: STARTTLS is its own phase")
+	}
 	if !harmless(p.Hello) || p.Hello == "" {
 		return errors.New("the name to greet with must be a host name")
 	}
 	if p.ProxyHeader > 2 {
 		return errors.New("the PROXY protocol has the versions 1 and 2")
 	}
-	if p.goesTo(Auth) && p.Until == Auth && p.Auth == nil {
+	if p.Until == Auth && p.Auth == nil {
 		return errors.New("there are no credentials to log in with")
 	}
-	if p.goesTo(Mail) && p.Message == nil && p.Relay == "" {
+	if p.goesTo(Mail) && p.Message == nil && (p.Relay == "" || p.goesTo(Data)) {
 		return errors.New("there is no message to send")
 	}
 	return p.checkAddresses()

@@ -71,10 +71,11 @@ type Report struct {
 	Failure  *Failure
 	Farewell *Failure
 
-	Hello *Hello // the last answer to EHLO, nil before the first
-	TLS   *Secure
-	Relay int  // the code for the address of the relay test, 0 where it did not come to that
-	Sent  bool // the server has taken responsibility for the message
+	Hello  *Hello // the last answer to EHLO, nil before the first
+	TLS    *Secure
+	Relay  int  // the code for the address of the relay test, 0 where it did not come to that
+	Sent   bool // the server has taken responsibility for the message
+	Unsure bool // the message was sent whole, and no answer came: the server may have it or not
 
 	TurnArounds     int64 // times that we waited for the server after having spoken, up to the verdict
 	BytesReceived   int64
@@ -119,12 +120,8 @@ type Failure struct {
 	Err    error
 }
 
-func (f *Failure) Error() string {
-	return string(f.Phase) + ": " + string(f.Reason) + ": " + f.Err.Error()
-}
-
-// Unwrap gives the cause.
-func (f *Failure) Unwrap() error { return f.Err }
+// String says it in words. It may hold the server's.
+func (f *Failure) String() string { return string(f.Phase) + ": " + string(f.Reason) + ": " + f.Err.Error() }
 
 // Hello is what a server says of itself in its answer to EHLO.
 type Hello struct {
