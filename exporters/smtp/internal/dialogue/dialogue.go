@@ -227,7 +227,7 @@ func (d *Dialogue) proxyHeader() error {
 }
 
 // handshake begins TLS. The certificate is checked after it, so that it is known also where it does not verify.
-func (d *Dialogue) handshake() bool {
+func (d *Dialogue) handshake(ctx context.Context) bool {
 	d.enter(TLS)
 	config := &tls.Config{
 		ServerName:         d.plan.ServerName,
@@ -297,7 +297,7 @@ func (d *Dialogue) hello() bool {
 }
 
 // startTLS begins TLS within the dialogue, and greets the server anew: what it said before could be anybody's word.
-func (d *Dialogue) startTLS() bool {
+func (d *Dialogue) startTLS(ctx context.Context) bool {
 	offered := d.report.Hello.Offers("STARTTLS")
 	wanted := d.plan.TLS == StartTLS || d.plan.TLS == Opportunistic && offered
 	if !wanted || !d.plan.goesTo(STARTTLS) || d.report.TLS != nil {

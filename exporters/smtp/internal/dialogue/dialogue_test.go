@@ -121,7 +121,7 @@ func TestFailures(t *testing.T) {
 	}{
 		"silent":                 {a.good(), "WAIT", base, Banner, Timeout, 0},
 		"hangs up":               {a.good(), "", base, Banner, Closed, 0},
-		"reset":                  {a.good(), "RESET", base, Banner, Reset, 0},
+		"reset":                  {a.good(), greeted + "RESET", base, EHLO, Reset, 0},
 		"421 banner":             {a.good(), "S 421 4.3.2 not now", base, Banner, Unavailable, 421},
 		"554 banner":             {a.good(), "S 554 5.7.1 no\nC QUIT\nS 221 bye", base, Banner, Rejected, 554},
 		"450 banner":             {a.good(), "S 450 later\nC QUIT\nS 221 bye", base, Banner, Temporary, 450},

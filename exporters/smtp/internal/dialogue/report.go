@@ -121,7 +121,9 @@ type Failure struct {
 }
 
 // String says it in words. It may hold the server's.
-func (f *Failure) String() string { return string(f.Phase) + ": " + string(f.Reason) + ": " + f.Err.Error() }
+func (f *Failure) String() string {
+	return string(f.Phase) + ": " + string(f.Reason) + ": " + f.Err.Error()
+}
 
 // Hello is what a server says of itself in its answer to EHLO.
 type Hello struct {
