@@ -1,0 +1,17 @@
+package main
+
+import (
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+)
+
+// catalogue lists all collectors in reading order.
+//
+// Names, types and labels are those of oliver006/redis_exporter, so that dashboards and alerts made for it go on
+// working. testdata/differences.md says where we differ and why.
+func catalogue(_ options) (collect.Catalogue, error) {
+	all := collect.Catalogue{infoCollector()}
+	return all, all.Check()
+}
+
+// options is what the flags say of the collectors.
+type options struct{}
