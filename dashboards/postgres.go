@@ -103,8 +103,8 @@ var postgresProblems = []board.Panel{
 	},
 	{
 		Title: "Checksum failures", Unit: "short", Steps: board.Zero(),
-		Description: "Pages that were not as they had been written, since statistics began. Anything but 0 is a broken disk or memory: restore from a backup. No data without data checksums.",
-		Queries:     []board.Query{{Expr: `sum by (instance, datname) (pg_stat_database_checksum_failures_total{@})`, Legend: "{{instance}} {{datname}}"}},
+		Description: "Pages within a day that were not as they had been written. Anything but 0 is a broken disk or memory: restore from a backup. No data without data checksums.",
+		Queries:     []board.Query{{Expr: `sum by (instance, datname) (increase(pg_stat_database_checksum_failures_total{@}[1d]))`, Legend: "{{instance}} {{datname}}"}},
 	},
 	{
 		Title: "Settings that wait for a restart", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "name"},

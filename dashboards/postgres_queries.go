@@ -68,7 +68,7 @@ var postgresQueries = board.Board{
 			},
 			{
 				Title: "Unused space in tables", Kind: board.Bars, Unit: "bytes",
-				Description: "By estimate, from the widths of columns. What is large and stays so can be got back by VACUUM FULL or pg_repack.",
+				Description: "By estimate, from the widths of columns, with --collector.table_bloat. What is large and stays so can be got back by VACUUM FULL or pg_repack.",
 				Queries:     []board.Query{{Expr: `topk(15, pg_table_bloat_bytes{@, datname=~"$datname"})`, Legend: "{{datname}} {{schemaname}}.{{relname}}"}},
 			},
 			{
