@@ -36,6 +36,7 @@ type ProcessOptions struct {
 	Dir string
 
 	account     *account
+	root        string   // a folder to run in as if it were the whole system; all paths are inside it
 	needs       []string // paths that the account must reach
 	deathSignal syscall.Signal
 	cloneflags  uintptr // namespaces that the process gets for itself
@@ -70,6 +71,10 @@ func StartProcess(o ProcessOptions) (*Process, error) {
 	}
 	if o.deathSignal != 0 {
 		p.cmd.SysProcAttr.Pdeathsig = o.deathSignal
+	}
+	if o.root != "" {
+		// Postfix' first process wants to be the first of a session, and cannot become it as the first of a mere group.
+		p.cmd.SysProcAttr.Chroot, p.cmd.SysProcAttr.Setsid, p.cmd.SysProcAttr.Setpgid = o.root, true, false
 	}
 	if o.account != nil {
 		o.account.apply(p.cmd, o.needs)

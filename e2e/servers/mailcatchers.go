@@ -1,0 +1,109 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// MailCatcher is a running Mailpit or MailHog: it takes all mail by SMTP and shows it through an HTTP API.
+type MailCatcher struct {
+	process    *Process
+	dir        string
+	smtp, http int
+}
+
+// NewMailpit starts Mailpit for a test and ends it with the test. The arguments are added to its own.
+func NewMailpit(tb testing.TB, args ...string) *MailCatcher {
+	tb.Helper()
+	return newMailCatcher(tb, func(ctx context.Context) (*MailCatcher, error) { return StartMailpit(ctx, args...) })
+}
+
+// NewMailHog starts MailHog for a test and ends it with the test.
+func NewMailHog(tb testing.TB) *MailCatcher {
+	tb.Helper()
+	return newMailCatcher(tb, StartMailHog)
+}
+
+func newMailCatcher(tb testing.TB, start func(context.Context) (*MailCatcher, error)) *MailCatcher {
+	tb.Helper()
+	m, err := start(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			tb.Error(err)
+		}
+		if tb.Failed() {
+			tb.Logf("output of %s:\n%s", m.process.name, m.process.Output())
+		}
+	})
+	return m
+}
+
+// StartMailpit starts Mailpit. The caller closes it.
+func StartMailpit(ctx context.Context, args ...string) (*MailCatcher, error) {
+	return startMailCatcher(ctx, "mailpit", func(m *MailCatcher) []string {
+		return append([]string{
+			"--smtp", m.SMTPAddr(), "--listen", m.httpAddr(), "--database", filepath.Join(m.dir, "mail.db"),
+			"--disable-version-check", "--smtp-disable-rdns",
+		}, args...)
+	})
+}
+
+// StartMailHog starts MailHog, with its mail in memory. The caller closes it.
+func StartMailHog(ctx context.Context) (*MailCatcher, error) {
+	return startMailCatcher(ctx, "mailhog", func(m *MailCatcher) []string {
+		return []string{"-smtp-bind-addr", m.SMTPAddr(), "-api-bind-addr", m.httpAddr(), "-ui-bind-addr", m.httpAddr()}
+	})
+}
+
+func startMailCatcher(ctx context.Context, name string, args func(*MailCatcher) []string) (*MailCatcher, error) {
+	root, err := RepositoryRoot()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(root, ".cache", "tools", name)
+	if !isProgram(path) {
+		return nil, fmt.Errorf("no %s here; run: tools/ensure.sh smtp", name)
+	}
+	m := new(MailCatcher)
+	if m.smtp, err = FreePort(); err != nil {
+		return nil, err
+	}
+	if m.http, err = FreePort(); err != nil {
+		return nil, err
+	}
+	if m.dir, err = os.MkdirTemp("", name+"-"); err != nil {
+		return nil, err
+	}
+	if m.process, err = StartProcess(ProcessOptions{Path: path, Args: args(m), Dir: m.dir}); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(m.dir))
+	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	if err := m.process.until(ctx, func() bool { return listens(m.SMTPAddr()) && listens(m.httpAddr()) }); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// SMTPAddr returns host:port of the mail server.
+func (m *MailCatcher) SMTPAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(m.smtp)) }
+
+func (m *MailCatcher) httpAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(m.http)) }
+
+// URL returns the address of the HTTP API, without a slash at the end.
+func (m *MailCatcher) URL() string { return "http://" + m.httpAddr() }
+
+// Process returns the running program.
+func (m *MailCatcher) Process() *Process { return m.process }
+
+// Close ends the program and removes its folder.
+func (m *MailCatcher) Close() error { return errors.Join(m.process.Stop(), os.RemoveAll(m.dir)) }
