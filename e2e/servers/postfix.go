@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // PostfixOptions says what server to make. The zero value takes mail for no domain.
@@ -95,8 +97,11 @@ func (p *Postfix) configure(o PostfixOptions) error {
 	for domain := range o.Routes {
 		fmt.Fprintf(&boxes, "/^probe([+].*)?@%s$/ %s/\n", regexp.QuoteMeta(domain), domain)
 	}
+	// Postfix waits until its settings are two seconds old: somebody might still be writing.
+	long := time.Now().Add(-time.Minute)
 	return errors.Join(
 		p.root.write(p.dir+"/etc/main.cf", main.String()),
+		os.Chtimes(p.root.outside(p.dir+"/etc/main.cf"), long, long),
 		p.root.write(p.dir+"/etc/master.cf", p.services()),
 		p.root.write(p.dir+"/etc/access", access),
 		p.root.write(p.dir+"/etc/aliases", aliases[1:]),
