@@ -1,6 +1,7 @@
 package qdrant
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,30 +64,41 @@ var distances = map[string]backend.Distance{
 	"Cosine": backend.Cosine, "Euclid": backend.Euclidean, "Dot": backend.Dot, "Manhattan": backend.Manhattan,
 }
 
-// Describe asks for each collection by itself and, in a cluster, for its shards.
+// Describe asks for each collection by itself and, in a cluster, for its shards, all in one wave. How the replicas are
+// is known also where a collection cannot be described because a shard does not answer, which is when it is wanted most.
 func (s *session) Describe(ctx context.Context, names []string) ([]backend.Collection, error) {
 	s.mu.Lock()
 	clustered := s.clustered
 	s.mu.Unlock()
-	all, gone := make([]backend.Collection, len(names)), make([]bool, len(names))
-	err := s.client.Each(ctx, len(names), func(ctx context.Context, i int) error {
-		all[i].Name = names[i]
-		info, err := ask[collection](ctx, s, escaped(names[i]))
-		if err == nil {
-			info.describe(&all[i])
-		} else if gone[i] = errors.Is(err, backend.ErrGone); gone[i] {
-			return nil
+	questions := len(names)
+	if clustered {
+		questions *= 2
+	}
+	infos, told := make([]*collection, len(names)), make([]*shards, len(names))
+	failures := make([]error, 2*len(names))
+	err := s.client.Each(ctx, questions, func(ctx context.Context, i int) (err error) {
+		if i < len(names) {
+			infos[i], err = ask[collection](ctx, s, escaped(names[i]))
+		} else {
+			told[i-len(names)], err = ask[shards](ctx, s, escaped(names[i-len(names)])+"/cluster")
 		}
-		all[i].Err = err
+		failures[i] = err
 		return err
 	})
-	if err == nil && clustered {
-		err = s.describeShards(ctx, all)
-	}
 	if err != nil {
 		return nil, err
 	}
-	return present(all, gone), nil
+	var all []backend.Collection
+	for i, name := range names {
+		if errors.Is(failures[i], backend.ErrGone) {
+			continue
+		}
+		one := backend.Collection{Name: name, Err: cmp.Or(failures[i], failures[len(names)+i])}
+		infos[i].describe(&one)
+		told[i].describe(&one)
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 func present[T any](all []T, gone []bool) []T {
@@ -100,6 +112,9 @@ func present[T any](all []T, gone []bool) []T {
 }
 
 func (c *collection) describe(to *backend.Collection) {
+	if c == nil {
+		return
+	}
 	to.Status = statuses[c.Status]
 	if to.Status == "" {
 		to.Status = backend.Unknown
@@ -185,36 +200,28 @@ var replicaStates = map[string]backend.ReplicaState{
 	"Resharding": backend.Recovering, "ReshardingScaleDown": backend.Recovering,
 }
 
-// describeShards adds how the replicas are. It is known also where a collection cannot be described because a shard
-// does not answer, which is when it is wanted most.
-func (s *session) describeShards(ctx context.Context, all []backend.Collection) error {
-	return s.client.Each(ctx, len(all), func(ctx context.Context, i int) error {
-		told, err := ask[shards](ctx, s, escaped(all[i].Name)+"/cluster")
-		if err != nil {
-			if all[i].Err == nil && !errors.Is(err, backend.ErrGone) {
-				all[i].Err = err
-			}
-			return err
+// describe adds how the replicas are.
+func (told *shards) describe(to *backend.Collection) {
+	if told == nil {
+		return
+	}
+	to.Replicas, to.Transfers = map[backend.ReplicaState]float64{}, backend.Some(float64(len(told.Transfers)))
+	active := map[uint64]bool{}
+	for _, one := range append(told.Local, told.Remote...) {
+		state, known := replicaStates[one.State]
+		if !known {
+			state = backend.OtherState
 		}
-		all[i].Replicas, all[i].Transfers = map[backend.ReplicaState]float64{}, backend.Some(float64(len(told.Transfers)))
-		active := map[uint64]bool{}
-		for _, one := range append(told.Local, told.Remote...) {
-			state, known := replicaStates[one.State]
-			if !known {
-				state = backend.OtherState
-			}
-			all[i].Replicas[state]++
-			active[one.ID] = active[one.ID] || state == backend.Active
+		to.Replicas[state]++
+		active[one.ID] = active[one.ID] || state == backend.Active
+	}
+	inactive := 0.0
+	for _, ok := range active {
+		if !ok {
+			inactive++
 		}
-		inactive := 0.0
-		for _, ok := range active {
-			if !ok {
-				inactive++
-			}
-		}
-		all[i].ShardsInactive = &inactive
-		return nil
-	})
+	}
+	to.ShardsInactive = &inactive
 }
 
 // unix reads a time as Qdrant writes it, with a zone or without.

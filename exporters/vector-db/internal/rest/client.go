@@ -25,7 +25,7 @@ import (
 
 // Limits on what a server may send, and on the connections to it.
 const (
-	Connections = 12        // at once: what a thousand collections need to be asked within a second or two
+	Connections = 16        // at once: what a thousand collections need to be asked within a second or two
 	maxJSON     = 32 << 20  // bytes of an answer
 	maxText     = 16 << 20  // bytes of a page of metrics
 	maxWords    = 4 << 10   // bytes of the body of a refusal, for the driver to tell what it means
