@@ -161,6 +161,8 @@ func (r *run) probed(operation Operation, answer Answer, err error, asked time.T
 
 func step(check *health.Check, operation Operation) *health.Outcome {
 	switch operation {
+	case Connection:
+		return &check.Connect
 	case Ping:
 		return &check.Ping
 	case Read:

@@ -82,7 +82,7 @@ func (t *Target) Check(ctx context.Context) *Result { return t.get(ctx, false) }
 
 func (t *Target) get(ctx context.Context, full bool) *Result {
 	for ctx.Err() == nil {
-		r, joined := t.join(full)
+		r, joined := t.join(ctx, full)
 		switch {
 		case r == nil:
 			return t.without(ctx, full, fault.New(fault.Busy, "the target is closed"))
@@ -100,7 +100,7 @@ func (t *Target) get(ctx context.Context, full bool) *Result {
 
 // join gives the run whose result the caller may have, one that has to end before another can begin, or nothing on a
 // closed target.
-func (t *Target) join(full bool) (r *run, joined bool) {
+func (t *Target) join(caller context.Context, full bool) (r *run, joined bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, last := range []*run{t.scraped, t.checked} {
@@ -113,7 +113,7 @@ func (t *Target) join(full bool) (r *run, joined bool) {
 		return nil, false
 	}
 	if t.current == nil {
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(withPatience(context.Background(), caller))
 		t.current = newRun(t, full)
 		t.current.cancel = cancel
 		go t.execute(ctx, t.current)
@@ -212,6 +212,9 @@ func (t *Target) attempt(ctx context.Context, line *link, r *run) error {
 			return err
 		}
 		reusable, err := r.ask(ctx, conn)
+		if _, once := conn.(Once); once && err == nil {
+			reusable = false
+		}
 		if err == nil && reusable {
 			return nil
 		}

@@ -43,6 +43,7 @@ type Batch struct {
 	Repaired   int // label values that were no UTF-8 or too long
 
 	constant []Label
+	base     []Label // the constant labels, where others were added to them
 	limit    int
 	count    int
 	order    []*column
@@ -72,6 +73,15 @@ type column struct {
 // NewBatch returns a batch that takes at most limit samples (0: no limit) and puts the constant labels on each.
 func NewBatch(limit int, constant ...Label) *Batch {
 	return &Batch{constant: constant, limit: limit}
+}
+
+// Label has the samples that are appended from now on carry these labels too, beside the constant ones of the batch;
+// none ends that. A family's own label of the same name counts.
+func (b *Batch) Label(labels ...Label) {
+	if b.base == nil {
+		b.base = append([]Label{}, b.constant...)
+	}
+	b.constant, b.empty = append(slices.Clip(b.base), labels...), nil
 }
 
 // Len tells how many samples the batch holds.
