@@ -16,6 +16,15 @@ type plan struct {
 	questions []Question
 	owners    []owner
 	dialogues []*part
+	next      *plan // the batch after this one, of what its answers led to
+}
+
+// follow gives the plan of the batch after this one.
+func (p *plan) follow() *plan {
+	if p.next == nil {
+		p.next = &plan{}
+	}
+	return p.next
 }
 
 // owner takes the answer to its question. The batch was sent at asked, and the answer before was read at last.
@@ -73,7 +82,7 @@ func (r *run) plan(id Identity) *plan {
 }
 
 func (r *run) planPart(p *plan, part *part, id Identity) {
-	questions, missing, err := part.collector.questions(id)
+	questions, talk, missing, err := part.collector.questions(id)
 	switch {
 	case err != nil:
 		r.publish(part, nil, err, 0)
@@ -82,23 +91,37 @@ func (r *run) planPart(p *plan, part *part, id Identity) {
 	case part.collector.Run != nil:
 		p.dialogues = append(p.dialogues, part)
 	default:
-		reader := &reader{part: part, left: len(questions), batch: r.batch(part.collector)}
-		for i, question := range questions {
-			p.add(question, func(answer Answer, err error, _, last time.Time) { r.read(reader, i, answer, err, last) })
-		}
+		r.planRound(p, &reader{part: part, talk: talk, batch: r.batch(part.collector)}, questions)
 	}
 }
 
-// questions says what to ask of this server, or what it lacks.
-func (c *Collector) questions(id Identity) (questions []Question, missing string, err error) {
-	if missing = c.Needs.missing(id); missing != "" || c.Run != nil {
-		return nil, missing, nil
+// planRound puts a collector's questions into a batch.
+func (r *run) planRound(p *plan, to *reader, questions []Question) {
+	to.plan, to.left = p, len(questions)
+	to.rounds++
+	for i, question := range questions {
+		p.add(question, func(answer Answer, err error, _, last time.Time) { r.read(to, i, answer, err, last) })
 	}
-	err = guard(func() error { questions = c.Ask(id); return nil })
+}
+
+// questions says what to ask of this server first, in which talk if it is one, or what the server lacks.
+func (c *Collector) questions(id Identity) (questions []Question, talk Talk, missing string, err error) {
+	if missing = c.Needs.missing(id); missing != "" || c.Run != nil {
+		return nil, nil, missing, nil
+	}
+	err = guard(func() error {
+		if c.Talk == nil {
+			questions = c.Ask(id)
+			return nil
+		}
+		talk = c.Talk(id)
+		questions = talk.Ask()
+		return nil
+	})
 	if err == nil && len(questions) == 0 {
 		missing = "version"
 	}
-	return questions, missing, err
+	return questions, talk, missing, err
 }
 
 // batch makes the batch for a collector's samples. Where members are asked, the samples that do not tell by themselves
@@ -112,22 +135,14 @@ func (r *run) batch(c *Collector) *metric.Batch {
 	return metric.NewBatch(c.limit(), labels...)
 }
 
-// carryOut asks in one batch, then holds the dialogues one after another on the same connection. An error means that
-// the connection is lost; one that is not reusable has to be closed though all went well for the others.
+// carryOut asks in one batch, and in more where answers led to questions; then it holds the dialogues one after another
+// on the same connection. An error means that the connection is lost; one that is not reusable has to be closed though
+// all went well for the others.
 func (r *run) carryOut(ctx context.Context, conn Conn, p *plan) (reusable bool, err error) {
-	asked, answers := time.Now(), 0
-	last := asked
-	err = conn.Do(ctx, p.questions, func(i int, answer Answer, err error) {
-		answers++
-		r.hear()
-		p.owners[i](answer, err, asked, last)
-		last = time.Now()
-	})
-	if err == nil && answers < len(p.questions) {
-		err = fault.New(fault.Internal, "the driver left questions without an answer")
-	}
-	if err != nil {
-		return false, err
+	for batch := p; batch != nil; batch = batch.next {
+		if err := r.carryOutBatch(ctx, conn, batch); err != nil {
+			return false, err
+		}
 	}
 	reusable = true
 	for _, part := range p.dialogues {
@@ -136,28 +151,70 @@ func (r *run) carryOut(ctx context.Context, conn Conn, p *plan) (reusable bool, 
 	return reusable, nil
 }
 
+// carryOutBatch asks in one batch and reads the answers.
+func (r *run) carryOutBatch(ctx context.Context, conn Conn, p *plan) error {
+	asked, answers := time.Now(), 0
+	last := asked
+	err := conn.Do(ctx, p.questions, func(i int, answer Answer, err error) {
+		answers++
+		r.hear()
+		p.owners[i](answer, err, asked, last)
+		last = time.Now()
+	})
+	if err == nil && answers < len(p.questions) {
+		err = fault.New(fault.Internal, "the driver left questions without an answer")
+	}
+	return err
+}
+
 // reader takes a collector's answers into a batch. The first error is the collector's.
 type reader struct {
-	part  *part
-	left  int // questions without an answer
-	batch *metric.Batch
-	err   error
-	took  time.Duration
+	part   *part
+	plan   *plan // of the batch that it reads
+	talk   Talk  // nil where the collector asks once
+	rounds int
+	left   int // questions of the batch without an answer
+	batch  *metric.Batch
+	err    error
+	took   time.Duration
 }
 
 // read takes one answer, and publishes what the collector has with the last one.
 func (r *run) read(to *reader, i int, answer Answer, err error, last time.Time) {
 	collector := to.part.collector
-	if err == nil && to.err == nil {
+	switch {
+	case to.err != nil:
+		err = nil
+	case to.talk != nil:
+		refused := err
+		err = guard(func() error { return to.talk.Read(i, answer, refused, to.batch) })
+	case err == nil:
 		err = guard(func() error { return collector.Read(i, answer, to.batch) })
 	}
-	if err != nil && to.err == nil {
+	var more []Question
+	if to.left--; to.left == 0 && err == nil && to.err == nil && to.talk != nil {
+		more, err = to.nextRound()
+	}
+	if err != nil {
 		to.err = fault.Wrap(collector.kind(err, r.target.spec.Driver), collector.Name, err)
 	}
 	to.took += time.Since(last)
-	if to.left--; to.left == 0 {
+	switch {
+	case to.left > 0:
+	case len(more) > 0:
+		r.planRound(to.plan.follow(), to, more)
+	default:
 		r.publish(to.part, to.batch, to.err, to.took)
 	}
+}
+
+// nextRound says what the talk asks next.
+func (to *reader) nextRound() (questions []Question, err error) {
+	err = guard(func() error { questions = to.talk.Ask(); return nil })
+	if err == nil && len(questions) > 0 && to.rounds == maxRounds {
+		return nil, fault.New(fault.Limited, "the talk does not end")
+	}
+	return questions, err
 }
 
 // kind tells the kind of what a collector's question met. A built-in one that asks for what is not there has met a

@@ -83,8 +83,9 @@ func (n Needs) missing(id Identity) string {
 
 // Collector is one named part of a scrape, published whole or not at all.
 //
-// It either asks and reads (both set), sharing the batch of its target with all others, or it runs a dialogue of its
-// own (Run). A family whose name ends with * declares names that only the server knows.
+// It asks and reads (both set), sharing the batch of its target with all others; or it talks (Talk), sharing one batch
+// after another with them, where an answer tells what to ask next; or it runs a dialogue of its own (Run). A family
+// whose name ends with * declares names that only the server knows.
 type Collector struct {
 	Name     string
 	Help     string
@@ -102,9 +103,24 @@ type Collector struct {
 	Ask func(Identity) []Question
 	// Read takes the answer to question i. It is called in order and never at the same time as itself.
 	Read func(i int, answer Answer, out *metric.Batch) error
+	// Talk begins a talk for one scrape.
+	Talk func(Identity) Talk
 	// Run holds a dialogue, alone on the connection, after the batch of the others. It must end when the context does.
 	Run func(ctx context.Context, conn Conn, out *metric.Batch) error
 }
+
+// Talk is what a collector asks in one scrape, round by round. It is used by one goroutine at a time.
+type Talk interface {
+	// Ask gives the questions of the next round; none end the talk. None in the first round mean that this server cannot
+	// be asked.
+	Ask() []Question
+	// Read takes the answer to question i of the round, in order, or the error that this question alone met. What it
+	// returns is the collector's failure, so that an error it can do without is not returned.
+	Read(i int, answer Answer, err error, out *metric.Batch) error
+}
+
+// maxRounds is how often a talk may ask.
+const maxRounds = 8
 
 // DefaultSeriesLimit is the number of samples a collector may publish where it sets no limit of its own.
 const DefaultSeriesLimit = 20000
@@ -141,8 +157,8 @@ func (c Catalogue) Check() error {
 			return fmt.Errorf("collector %q: the name is missing or taken", collector.Name)
 		}
 		names[collector.Name] = true
-		if (collector.Ask == nil) != (collector.Read == nil) || (collector.Ask == nil) == (collector.Run == nil) {
-			return fmt.Errorf("collector %s: it must either ask and read, or run", collector.Name)
+		if !collector.hasOneWay() {
+			return fmt.Errorf("collector %s: it must either ask and read, or talk, or run", collector.Name)
 		}
 		if (collector.Class == Slow) != (collector.Every > 0) {
 			return fmt.Errorf("collector %s: the slow class, and only it, needs Every", collector.Name)
@@ -158,6 +174,17 @@ func (c Catalogue) Check() error {
 		}
 	}
 	return nil
+}
+
+// hasOneWay tells whether exactly one of the ways to ask is set.
+func (c *Collector) hasOneWay() bool {
+	ways := 0
+	for _, set := range []bool{c.Ask != nil, c.Talk != nil, c.Run != nil} {
+		if set {
+			ways++
+		}
+	}
+	return ways == 1 && (c.Ask == nil) == (c.Read == nil)
 }
 
 // Conn is one open connection of a driver. It is used by one goroutine at a time.

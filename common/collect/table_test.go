@@ -198,7 +198,7 @@ func TestSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	for version, want := range map[int]string{9: "old", 10: "", 11: "", 12: `middle "my schema".view`, 13: `middle "my schema".view`, 14: "", 16: "", 17: "new", 99: "new"} {
-		questions, missing, err := collector.questions(Identity{Version: version, Features: map[string]string{"ext": `"my schema"`}})
+		questions, _, missing, err := collector.questions(Identity{Version: version, Features: map[string]string{"ext": `"my schema"`}})
 		switch {
 		case err != nil:
 			t.Error(err)
@@ -208,7 +208,7 @@ func TestSources(t *testing.T) {
 			t.Errorf("version %d: asks %v", version, questions)
 		}
 	}
-	if _, missing, _ := collector.questions(Identity{Version: 17}); missing != "ext" {
+	if _, _, missing, _ := collector.questions(Identity{Version: 17}); missing != "ext" {
 		t.Errorf("without the feature, %q is missing", missing)
 	}
 }
@@ -227,8 +227,8 @@ func TestCatalogueCheck(t *testing.T) {
 		"open family":      {Catalogue{asks("a", func(c *Collector) { c.Families = []*metric.Family{{Name: "settings_*"}} })}, ""},
 		"no name":          {Catalogue{asks("a", func(c *Collector) { c.Name = "" })}, `collector "": the name is missing or taken`},
 		"name taken":       {Catalogue{gauge("a"), gauge("a")}, `collector "a": the name is missing or taken`},
-		"asks only":        {Catalogue{asks("a", func(c *Collector) { c.Read = nil })}, "collector a: it must either ask and read, or run"},
-		"does nothing":     {Catalogue{asks("a", func(c *Collector) { c.Ask, c.Read = nil, nil })}, "collector a: it must either ask and read, or run"},
+		"asks only":        {Catalogue{asks("a", func(c *Collector) { c.Read = nil })}, "collector a: it must either ask and read, or talk, or run"},
+		"does nothing":     {Catalogue{asks("a", func(c *Collector) { c.Ask, c.Read = nil, nil })}, "collector a: it must either ask and read, or talk, or run"},
 		"does both":        {Catalogue{asks("a", func(c *Collector) { c.Run = dialogue("b", nil).Run })}, ""},
 		"slow, no Every":   {Catalogue{asks("a", func(c *Collector) { c.Class = Slow })}, "collector a: the slow class, and only it, needs Every"},
 		"cheap, Every":     {Catalogue{asks("a", func(c *Collector) { c.Every = second })}, "collector a: the slow class, and only it, needs Every"},
