@@ -2,6 +2,7 @@ package pgvector
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,7 @@ const extension = `SELECT quote_ident(n.nspname), e.extversion, extract(epoch FR
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'`
 
 // tables are those that have a column of vectors. A partition is part of its table.
-const tables = `SELECT c.oid, c.relkind, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+const tables = `SELECT c.oid, c.relkind, n.nspname, c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND EXISTS (SELECT FROM (` + columns + `) v WHERE v.table = c.oid)`
 
@@ -108,7 +109,8 @@ func (s *session) Describe(ctx context.Context, names []string) ([]backend.Colle
 		(SELECT count(*) FROM pg_stat_progress_create_index p JOIN leaves b ON b.leaf = p.relid WHERE b.root = c.oid) END
 FROM chosen c JOIN leaves ON root = c.oid JOIN pg_class l ON l.oid = leaf GROUP BY c.oid, c.name, c.relkind`,
 		with+`SELECT c.name, v.attname, v.typname, nullif(v.atttypmod, -1), CASE WHEN v.attnotnull THEN 0 ELSE
-	(SELECT s.stanullfrac FROM pg_stats_of_columns s WHERE s.table = v.table AND s.attnum = v.attnum) END
+	(SELECT s.null_frac FROM pg_stats s WHERE s.schemaname = c.nspname AND s.tablename = c.relname AND s.attname = v.attname
+		AND s.inherited = (c.relkind = 'p')) END
 FROM chosen c JOIN (`+columns+`) v ON v.table = c.oid ORDER BY v.attnum`,
 		with+`SELECT c.name, i.attname, i.amname, i.opcname, i.typname, array_to_string(i.reloptions, ','), i.valid, i.partial
 FROM chosen c JOIN (`+indexes+`) i ON i.table = c.oid ORDER BY i.valid DESC, i.amname, i.indexrelid`,
@@ -146,35 +148,36 @@ func number(text []byte) *float64 {
 	return &value
 }
 
+// facts are what is known of a table, with the counts of each of its columns.
+type facts struct {
+	backend.Collection
+	vectors, indexed []*float64 // by column, as Spaces
+}
+
 // described puts together what was told of tables, their columns, their indexes and the session.
 func described(answers []*pgconn.Result) []backend.Collection {
-	var all []backend.Collection
-	at := map[string]int{}
+	var all []*facts
+	byName := map[string]*facts{}
 	for _, row := range answers[0].Rows {
-		at[string(row[0])] = len(all)
-		all = append(all, table(row))
+		one := &facts{Collection: table(row)}
+		all, byName[one.Name] = append(all, one), one
 	}
 	for _, row := range answers[1].Rows {
-		if i, ok := at[string(row[0])]; ok {
-			all[i].Spaces = append(all[i].Spaces, column(row, all[i].Objects))
+		if one := byName[string(row[0])]; one != nil {
+			one.addColumn(row)
 		}
 	}
-	settings := answers[4].Rows[0]
 	for _, row := range answers[2].Rows {
-		i, ok := at[string(row[0])]
-		if !ok {
-			continue
-		}
-		for j := range all[i].Spaces {
-			if space := &all[i].Spaces[j]; space.Vector == string(row[1]) {
-				indexed(&all[i], space, row, settings)
-			}
+		if one := byName[string(row[0])]; one != nil {
+			one.addIndex(row, answers[4].Rows[0])
 		}
 	}
-	for i := range all {
-		sum(&all[i])
+	collections := make([]backend.Collection, len(all))
+	for i, one := range all {
+		one.Vectors, one.Indexed = sum(one.vectors), sum(one.indexed)
+		collections[i] = one.Collection
 	}
-	return all
+	return collections
 }
 
 func table(row [][]byte) backend.Collection {
@@ -194,26 +197,30 @@ func table(row [][]byte) backend.Collection {
 // datatypes are the elements of the types.
 var datatypes = map[string]string{"vector": "float32", "halfvec": "float16", "sparsevec": "float32"}
 
-func column(row [][]byte, rows *float64) backend.Space {
-	space := backend.Space{
+// addColumn takes note of a column, which has nothing in an index as long as there is none.
+func (f *facts) addColumn(row [][]byte) {
+	f.Spaces = append(f.Spaces, backend.Space{
 		Vector: string(row[1]), Dimensions: number(row[3]), Datatype: datatypes[string(row[2])],
 		Index: "none", Quantized: "none",
+	})
+	var vectors *float64
+	if null := number(row[4]); null != nil && f.Objects != nil {
+		vectors = backend.Some(*f.Objects * (1 - *null))
 	}
-	if null := number(row[4]); null != nil && rows != nil {
-		space.Vectors = backend.Some(*rows * (1 - *null))
-	}
-	return space
+	f.vectors, f.indexed = append(f.vectors, vectors), append(f.indexed, backend.Some(0))
 }
 
-// indexed adds what is told of an index. The first of a column counts: they come valid ones first.
-func indexed(c *backend.Collection, space *backend.Space, row, settings [][]byte) {
+// addIndex takes note of an index. The first of a column counts: they come valid ones first.
+func (f *facts) addIndex(row, settings [][]byte) {
 	valid, partial := string(row[6]) == "t", string(row[7]) == "t"
-	if !valid && c.Status == backend.OK {
-		c.Status = backend.Degraded // nobody builds it
+	if !valid && f.Status == backend.OK {
+		f.Status = backend.Degraded // nobody builds it
 	}
-	if space.Index != "none" {
+	i := slices.IndexFunc(f.Spaces, func(s backend.Space) bool { return s.Vector == string(row[1]) })
+	if i < 0 || f.Spaces[i].Index != "none" {
 		return
 	}
+	space := &f.Spaces[i]
 	space.Index, space.Distance = string(row[2]), distance(string(row[3]))
 	switch kept := string(row[4]); {
 	case kept == "bit":
@@ -221,10 +228,11 @@ func indexed(c *backend.Collection, space *backend.Space, row, settings [][]byte
 	case datatypes[kept] != space.Datatype:
 		space.Quantized = kept
 	}
-	if !valid {
-		space.Indexed = backend.Some(0)
-	} else if !partial { // else nobody knows how many
-		space.Indexed = space.Vectors
+	switch {
+	case partial:
+		f.indexed[i] = nil // nobody knows how many
+	case valid:
+		f.indexed[i] = f.vectors[i]
 	}
 	space.Parameters = parameters(string(row[5]))
 	setting := map[string]int{"hnsw": 0, "ivfflat": 1}[space.Index]
@@ -258,30 +266,14 @@ func distance(class string) backend.Distance {
 	return backend.Distance(word)
 }
 
-// sum adds up over the columns where all of them are told. A column without an index has nothing in it.
-func sum(c *backend.Collection) {
-	var vectors, inIndexes float64
-	counted, known := true, true
-	for i := range c.Spaces {
-		space := &c.Spaces[i]
-		if space.Index == "none" {
-			space.Indexed = backend.Some(0)
+// sum adds up what is told of each column, and is absent where one is not told.
+func sum(counts []*float64) *float64 {
+	var total float64
+	for _, count := range counts {
+		if count == nil {
+			return nil
 		}
-		if space.Vectors == nil {
-			counted = false
-		} else {
-			vectors += *space.Vectors
-		}
-		if space.Indexed == nil {
-			known = false
-		} else {
-			inIndexes += *space.Indexed
-		}
+		total += *count
 	}
-	if counted {
-		c.Vectors = &vectors
-	}
-	if known {
-		c.Indexed = &inIndexes
-	}
+	return &total
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -58,6 +59,8 @@ func classify(err error) fault.Kind {
 		return fault.Timeout
 	case errors.As(err, &tooLong):
 		return fault.Limited
+	case strings.Contains(err.Error(), "server refused TLS connection"): // which has no type
+		return fault.Config
 	case errors.As(err, &tlsErr), errors.As(err, &authority):
 		return fault.Auth
 	case errors.As(err, &netErr) && netErr.Timeout():
@@ -68,15 +71,15 @@ func classify(err error) fault.Kind {
 	return fault.Malformed
 }
 
-// sqlState is an answer of the server without its words, which may quote what is nobody else's.
-type sqlState struct{ code string }
+// stateError is an answer of the server without its words, which may quote what is nobody else's.
+type stateError struct{ code string }
 
-func (s sqlState) Error() string { return "SQLSTATE " + s.code }
+func (s stateError) Error() string { return "SQLSTATE " + s.code }
 
 // withoutWords keeps of a server's answer its SQLSTATE.
 func withoutWords(err error) error {
 	if code := state(err); code != "" {
-		return sqlState{code}
+		return stateError{code}
 	}
 	return err
 }
@@ -84,7 +87,7 @@ func withoutWords(err error) error {
 // state gives the SQLSTATE of an error, or "".
 func state(err error) string {
 	var answer *pgconn.PgError
-	var known sqlState
+	var known stateError
 	switch {
 	case errors.As(err, &known):
 		return known.code

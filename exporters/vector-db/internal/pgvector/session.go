@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -40,7 +41,9 @@ type session struct {
 
 	config *pgconn.Config
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	slots  chan *line // nil where there is no connection yet
+	turns  chan struct{} // to use a connection
+	idle   chan *line
+	closed atomic.Bool
 
 	mu     sync.Mutex
 	shapes map[backend.Place]shape
@@ -79,11 +82,10 @@ func Open(_ context.Context, to backend.Endpoint) (backend.Session, error) {
 	if config.TLSConfig, err = encryption(query.Get("sslmode"), config.Host, to.TLS); err != nil {
 		return nil, err
 	}
-	s := &session{config: config, dial: to.Dial, slots: make(chan *line, connections), shapes: map[backend.Place]shape{}}
-	for range connections {
-		s.slots <- nil
-	}
-	return s, nil
+	return &session{
+		config: config, dial: to.Dial, shapes: map[backend.Place]shape{},
+		turns: make(chan struct{}, connections), idle: make(chan *line, connections),
+	}, nil
 }
 
 // encryption tells how to encrypt; nil does not. What is not known to be the server is not spoken to.
@@ -104,14 +106,13 @@ func encryption(mode, host string, settings *tls.Config) (*tls.Config, error) {
 	return settings, nil
 }
 
-// Close ends the connections; one that is in use ends when it is given back.
+// Close ends the connections that are idle, and those in use when they are given back.
 func (s *session) Close() {
-	for range connections {
+	s.closed.Store(true)
+	for {
 		select {
-		case l := <-s.slots:
-			if l != nil {
-				hangUp(l.pg)
-			}
+		case l := <-s.idle:
+			hangUp(l.pg)
 		default:
 			return
 		}
@@ -125,29 +126,37 @@ func hangUp(pg *pgconn.PgConn) {
 	_ = pg.Close(ended) // that it could not say goodbye is meant
 }
 
-// with lends one of the connections, opened where there is none.
+// with lends a connection: one that is idle, or a new one.
 func (s *session) with(ctx context.Context, use func(*line) error) error {
-	var l *line
 	select {
-	case l = <-s.slots:
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
 	case <-ctx.Done():
 		return fault.Wrap(fault.Busy, "waiting for a connection", ctx.Err())
 	}
-	defer func() { s.slots <- l }()
-	var err error
-	if l == nil || l.pg.IsClosed() {
-		if l, err = s.connect(ctx); err != nil {
-			return err
-		}
-	}
-	err = use(l)
+	l, err := s.line(ctx)
 	if err != nil {
+		return err
+	}
+	if err = use(l); err != nil {
 		l.settle()
 	}
-	if l.pg.IsClosed() {
-		l = nil
+	if !l.pg.IsClosed() {
+		s.idle <- l
+	}
+	if s.closed.Load() {
+		s.Close()
 	}
 	return err
+}
+
+func (s *session) line(ctx context.Context) (*line, error) {
+	select {
+	case l := <-s.idle:
+		return l, nil
+	default:
+		return s.connect(ctx)
+	}
 }
 
 func (s *session) connect(ctx context.Context) (*line, error) {
