@@ -62,6 +62,7 @@ type column struct {
 	sets    []*Set
 	created []float64 // Unix seconds, 0 where unknown; ends with the last sample that has one
 	hists   []*HistogramValue
+	sums    []*SummaryValue
 	seen    map[uint64]int32
 
 	// The columns of a table mostly have the samples of the same rows. While this column's sets are among those of
@@ -190,6 +191,14 @@ func (b *Batch) AddHistogram(f *Family, h *HistogramValue, labels ...string) {
 	}
 }
 
+// AddSummary appends a summary sample with its label values in the family's order.
+func (b *Batch) AddSummary(f *Family, s *SummaryValue, labels ...string) {
+	c := b.column(f)
+	if b.admit(c, b.Set(f.Labels, labels...)) {
+		c.sums = append(c.sums, s)
+	}
+}
+
 func (b *Batch) column(f *Family) *column {
 	if c := b.find(f); c != nil {
 		return c
@@ -295,7 +304,7 @@ func (b *Batch) Families() []*dto.MetricFamily {
 	return page.Families()
 }
 
-// AppendAs appends to out the samples of a family that is no histogram, under the name of another with the same
+// AppendAs appends to out the samples of a family that is neither histogram nor summary, under the name of another with the same
 // labels: an established name beside the right one.
 func (b *Batch) AppendAs(f, other *Family, out *Batch) {
 	c := b.find(f)

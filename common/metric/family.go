@@ -22,10 +22,11 @@ const (
 	Counter
 	Histogram
 	Unknown
+	Summary
 )
 
 func (t Type) String() string {
-	return [...]string{"gauge", "counter", "histogram", "unknown"}[t]
+	return [...]string{"gauge", "counter", "histogram", "unknown", "summary"}[t]
 }
 
 // Family declares a metric: everything about it but its values.
@@ -53,6 +54,8 @@ func (f *Family) Check() error {
 			return fmt.Errorf("%s has the label %q twice", f.Name, label)
 		case f.Type == Histogram && label == model.BucketLabel:
 			return fmt.Errorf("%s is a histogram, whose label %q is taken", f.Name, label)
+		case f.Type == Summary && label == model.QuantileLabel:
+			return fmt.Errorf("%s is a summary, whose label %q is taken", f.Name, label)
 		}
 	}
 	return nil

@@ -35,6 +35,8 @@ func established() *Batch {
 	batch.Add(&Family{Name: "pg_database_size_bytes", Help: "A gauge.", Labels: labels}, 1.5e9, "db")
 	batch.AddHistogram(&Family{Name: "db_query_duration_seconds", Help: "A histogram.", Type: Histogram},
 		&HistogramValue{Bounds: []float64{.1, .5}, Counts: []uint64{1, 2, 3}, Sum: 20})
+	batch.AddSummary(&Family{Name: "redis_latency_percentiles_usec", Help: "A summary.", Type: Summary, Labels: []string{"cmd"}},
+		&SummaryValue{Count: 7, Sum: 30, Quantiles: []Quantile{{0.5, 3}, {99.9, 4}}}, "get")
 	return batch
 }
 
@@ -52,6 +54,11 @@ func TestSameNamesInEveryFormat(t *testing.T) {
 		`db_query_duration_seconds_bucket{target="a",le="0.5"}`: 3,
 		`db_query_duration_seconds_count{target="a"}`:           6,
 		`db_query_duration_seconds_sum{target="a"}`:             20,
+
+		`redis_latency_percentiles_usec{cmd="get",target="a",quantile="0.5"}`:  3,
+		`redis_latency_percentiles_usec{cmd="get",target="a",quantile="99.9"}`: 4,
+		`redis_latency_percentiles_usec_count{cmd="get",target="a"}`:           7,
+		`redis_latency_percentiles_usec_sum{cmd="get",target="a"}`:             30,
 	}
 	for name, format := range map[string]expfmt.Format{
 		"text": expfmt.FmtText, "OpenMetrics": expfmt.FmtOpenMetrics_1_0_0, "OpenMetrics 0": expfmt.FmtOpenMetrics_0_0_1, "protobuf": expfmt.FmtProtoDelim,
@@ -77,6 +84,7 @@ func TestTypes(t *testing.T) {
 		# TYPE pg_stat_bgwriter_buffers_clean_total counter
 		# TYPE pg_stat_database_xact_commit counter
 		# TYPE pg_static untyped
+		# TYPE redis_latency_percentiles_usec summary
 	`)
 	text = encode(t, expfmt.FmtOpenMetrics_1_0_0, established())
 	expect(t, matching(text, "# TYPE"), `
@@ -87,6 +95,7 @@ func TestTypes(t *testing.T) {
 		# TYPE pg_stat_bgwriter_buffers_clean counter
 		# TYPE pg_stat_database_xact_commit unknown
 		# TYPE pg_static unknown
+		# TYPE redis_latency_percentiles_usec summary
 	`)
 	if !strings.HasSuffix(text, "# EOF\n") {
 		t.Error("the page of OpenMetrics has no end")
@@ -171,6 +180,11 @@ func flatten(family *dto.MetricFamily, to map[string]float64) {
 			to[series("")] = m.Gauge.GetValue()
 		case m.Untyped != nil:
 			to[series("")] = m.Untyped.GetValue()
+		case m.Summary != nil:
+			to[series("_count")], to[series("_sum")] = float64(m.Summary.GetSampleCount()), m.Summary.GetSampleSum()
+			for _, q := range m.Summary.Quantile {
+				to[series("", fmt.Sprintf("quantile=%q", fmt.Sprint(q.GetQuantile())))] = q.GetValue()
+			}
 		case m.Histogram != nil:
 			to[series("_count")], to[series("_sum")] = float64(m.Histogram.GetSampleCount()), m.Histogram.GetSampleSum()
 			for _, bucket := range m.Histogram.Bucket {

@@ -175,6 +175,8 @@ func (b *builder) append(c *column, shared bool) {
 		switch c.family.Type {
 		case Histogram:
 			m.Histogram = c.hists[i].proto()
+		case Summary:
+			m.Summary = c.sums[i].proto()
 		case Counter:
 			m.Counter = at0(&b.counters, at, cap(b.metrics))
 			m.Counter.Value, m.Counter.CreatedTimestamp = &c.values[i], c.createdAt(i)
@@ -208,7 +210,7 @@ func (c *column) createdAt(i int) *timestamppb.Timestamp {
 func (t Type) proto() *dto.MetricType {
 	return [...]dto.MetricType{
 		Gauge: dto.MetricType_GAUGE, Counter: dto.MetricType_COUNTER,
-		Histogram: dto.MetricType_HISTOGRAM, Unknown: dto.MetricType_UNTYPED,
+		Histogram: dto.MetricType_HISTOGRAM, Unknown: dto.MetricType_UNTYPED, Summary: dto.MetricType_SUMMARY,
 	}[t].Enum()
 }
 

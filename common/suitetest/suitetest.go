@@ -57,10 +57,13 @@ func Lint(t *testing.T, catalogue collect.Catalogue, self *collect.Self, kept fu
 // example is a family with one sample.
 func example(f *metric.Family) *dto.MetricFamily {
 	batch := metric.NewBatch(0)
-	if f.Type == metric.Histogram {
-		batch.AddHistogram(f, metric.NewRecorder(nil).Value(), make([]string, len(f.Labels))...)
-	} else {
-		batch.Add(f, 0, make([]string, len(f.Labels))...)
+	switch labels := make([]string, len(f.Labels)); f.Type {
+	case metric.Histogram:
+		batch.AddHistogram(f, metric.NewRecorder(nil).Value(), labels...)
+	case metric.Summary:
+		batch.AddSummary(f, &metric.SummaryValue{}, labels...)
+	default:
+		batch.Add(f, 0, labels...)
 	}
 	return proto.Clone(batch.Families()[0]).(*dto.MetricFamily)
 }
@@ -141,7 +144,7 @@ func find(families []*metric.Family, name string) *metric.Family {
 	for _, f := range families {
 		prefix, open := strings.CutSuffix(f.Name, "*")
 		base := name
-		if f.Type == metric.Histogram {
+		if f.Type == metric.Histogram || f.Type == metric.Summary {
 			for _, part := range []string{"_bucket", "_sum", "_count"} {
 				base = strings.TrimSuffix(base, part)
 			}
