@@ -18,6 +18,7 @@ func main() {
 // boards are all dashboards, by the name of their file.
 func boards() map[string]board.Board {
 	return map[string]board.Board{
+		"backend-health":    backendHealth,
 		"postgres-overview": postgresOverview,
 		"postgres-queries":  postgresQueries,
 	}

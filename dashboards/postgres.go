@@ -17,13 +17,13 @@ var postgresOverview = board.Board{
 			Queries:     []board.Query{{Expr: `count(pg_up{@} == 0) or vector(0)`, Legend: "down"}},
 		},
 		{
-			Title: "Connections used, fullest server", Kind: board.Stat, Unit: "percentunit", Max: 1, Steps: board.Good(0.7, 0.9),
-			Description: "Open connections as a part of what ordinary roles may open. Above 90 % new sessions will soon be refused: find who opens them below, and pool them.",
+			Title: "Connections used", Kind: board.Stat, Unit: "percentunit", Max: 1, Steps: board.Good(0.7, 0.9),
+			Description: "Open connections as a part of what ordinary roles may open, on the fullest server. Above 90 % new sessions will soon be refused: find who opens them below, and pool them.",
 			Queries: []board.Query{{Expr: `max(instance:pg_stat_activity_count:sum{@}
   / on (job, instance) (pg_settings_max_connections{@} - on (job, instance) pg_settings_superuser_reserved_connections{@}))`, Legend: "used"}},
 		},
 		{
-			Title: "Replication lag, worst replica", Kind: board.Stat, Unit: "s", Steps: board.Good(10, 60),
+			Title: "Replication lag", Kind: board.Stat, Unit: "s", Steps: board.Good(10, 60),
 			Description: "How far the replica furthest behind is behind its primary. No data where there is no replica. Look at Replication below.",
 			Queries:     []board.Query{{Expr: `max(pg_replication_lag_seconds{@} and on (job, instance) pg_replication_is_replica{@} == 1)`, Legend: "lag"}},
 		},
@@ -33,12 +33,12 @@ var postgresOverview = board.Board{
 			Queries:     []board.Query{{Expr: `max(pg_long_running_transactions_oldest_age_seconds{@}) or vector(0)`, Legend: "oldest"}},
 		},
 		{
-			Title: "Wraparound, nearest database", Kind: board.Stat, Unit: "percentunit", Max: 1, Decimals: 1, Steps: board.Good(0.25, 0.6),
-			Description: "Age of the oldest row that is not frozen, as a part of the 2.1e9 transactions at which the server refuses writes. Normal: below 10 %, as autovacuum freezes at 200 million. If it rises beyond, see what holds vacuum back.",
+			Title: "Way to wraparound", Kind: board.Stat, Unit: "percentunit", Max: 1, Decimals: 1, Steps: board.Good(0.25, 0.6),
+			Description: "Age of the oldest row that is not frozen, in the worst database, as a part of the 2.1e9 transactions at which the server refuses writes. Normal: below 10 %, as autovacuum freezes at 200 million. If it rises beyond, see what holds vacuum back.",
 			Queries:     []board.Query{{Expr: `max(pg_database_wraparound_age_transactions{@}) / 2147483648`, Legend: "age"}},
 		},
 		{
-			Title: "Sessions that wait for locks", Kind: board.Stat, Unit: "short", Steps: board.Good(1, 10),
+			Title: "Sessions blocked", Kind: board.Stat, Unit: "short", Steps: board.Good(1, 10),
 			Description: "Sessions blocked by others. Normal: 0, or a few for moments. Who holds them up is in Problems now.",
 			Queries:     []board.Query{{Expr: `sum(pg_blocked_sessions{@}) or vector(0)`, Legend: "blocked"}},
 		},
@@ -198,7 +198,7 @@ var postgresReplication = []board.Panel{
 
 var postgresVacuum = []board.Panel{
 	{
-		Title: "Transactions until wraparound", Unit: "short",
+		Title: "Age of the oldest row not frozen", Unit: "short",
 		Description: "Age of each database's oldest row that is not frozen. Autovacuum should turn it at autovacuum_freeze_max_age, 200 million by default. At 2.1e9 the server refuses writes.",
 		Queries:     []board.Query{{Expr: `pg_database_wraparound_age_transactions{@}`, Legend: "{{instance}} {{datname}}"}},
 	},
