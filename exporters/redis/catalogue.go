@@ -8,10 +8,12 @@ import (
 //
 // Names, types and labels are those of oliver006/redis_exporter, so that dashboards and alerts made for it go on
 // working. testdata/differences.md says where we differ and why.
-func catalogue(_ options) (collect.Catalogue, error) {
-	all := collect.Catalogue{infoCollector()}
+func catalogue(o options) (collect.Catalogue, error) {
+	all := append(collect.Catalogue{infoCollector()}, beyond(o.beyond)...)
 	return all, all.Check()
 }
 
 // options is what the flags say of the collectors.
-type options struct{}
+type options struct {
+	beyond beyondOptions
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+)
+
+// beyondOptions is what the flags say of these collectors.
+type beyondOptions struct {
+	sampling       sampling
+	searchIndexes  *regexp.Regexp // those that are looked at; nil: all
+	scripts        []script
+	scriptReadOnly bool
+}
+
+// beyond lists the collectors for what redis_exporter does not show, and those of its collectors that stand apart from
+// the rest, in reading order. They keep what they know from one run to the next: each target needs its own.
+func beyond(o beyondOptions) collect.Catalogue {
+	return collect.Catalogue{
+		// catalogue_latency.go
+		commandLatency(), latencyEvents(),
+		// catalogue_slowlog.go
+		slowlog(), commandlog(),
+		// catalogue_clients.go
+		clientSummary(),
+		// catalogue_security.go
+		aclLog(),
+		// catalogue_replication.go
+		replicationLag(),
+		// catalogue_persistence.go
+		persistence(),
+		// catalogue_memory.go
+		memoryCategories(),
+		// catalogue_keyspace.go
+		keySizes(), keyspaceExpiry(),
+		// catalogue_keys.go
+		keySampler(o.sampling),
+		// catalogue_functions.go
+		functions(),
+		// catalogue_scripts.go
+		scriptCollector(o.scripts, o.scriptReadOnly),
+		// catalogue_search.go
+		searchIndexes(o.searchIndexes),
+		// catalogue_cluster.go
+		clusterNodes(), clusterLinks(), slotStats(),
+		// catalogue_sentinel.go
+		sentinelMasters(),
+	}
+}
+
+func gauge(name, help string, labels ...string) *metric.Family {
+	return &metric.Family{Name: "redis_" + name, Help: help, Labels: labels}
+}
+
+func counter(name, help string, labels ...string) *metric.Family {
+	return &metric.Family{Name: "redis_" + name, Help: help, Type: metric.Counter, Labels: labels}
+}
+
+// asks is for a collector that asks every server the same.
+func asks(questions ...collect.Question) func(collect.Identity) []collect.Question {
+	return func(collect.Identity) []collect.Question { return questions }
+}
+
+// addNumber appends a sample where the server gave a number: what it does not tell is absent.
+func addNumber(out *metric.Batch, f *metric.Family, r value, scale float64, labels ...string) {
+	if n, ok := r.Number(); ok {
+		out.Add(f, n*scale, labels...)
+	}
+}
+
+// others is the label of all that is not among the first of its kind. No name or user can contain a parenthesis by
+// mistake, and a reader sees what it is.
+const others = "(other)"
+
+// shown is how many names of a kind have series of their own.
+const shown = 20
+
+// tally adds up amounts by name. The names are pieces of an answer that is not kept, so those handed out are copies.
+type tally map[string]*amounts
+
+// amounts are counted together, so that what is shown of a name is shown whole.
+type amounts struct{ count, sum, most float64 }
+
+func (a *amounts) add(value float64) {
+	a.count++
+	a.sum += value
+	a.most = max(a.most, value)
+}
+
+func (t tally) add(name string, value float64) { t.at(name).add(value) }
+
+// addTimes counts something that happened several times.
+func (t tally) addTimes(name string, times float64) { t.at(name).count += times }
+
+func (t tally) at(name string) *amounts {
+	a := t[name]
+	if a == nil {
+		a = &amounts{}
+		t[name] = a
+	}
+	return a
+}
+
+// each calls for the largest names, by count and then by sum, and once for the others together.
+func (t tally) each(call func(name string, a amounts)) {
+	names := make([]string, 0, len(t))
+	for name := range t {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(x, y string) int {
+		return cmp.Or(cmp.Compare(t[y].count, t[x].count), cmp.Compare(t[y].sum, t[x].sum), cmp.Compare(x, y))
+	})
+	var left amounts
+	for i, name := range names {
+		a := *t[name]
+		if i < shown || len(names) == shown+1 {
+			call(strings.Clone(name), a)
+			continue
+		}
+		left.count, left.sum, left.most = left.count+a.count, left.sum+a.sum, max(left.most, a.most)
+	}
+	if left.count > 0 {
+		call(others, left)
+	}
+}
