@@ -122,3 +122,26 @@ func TestRedisThatCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestRedisFake(t *testing.T) {
+	t.Parallel()
+	r := NewRedis(t, RedisOptions{Kind: Redis8})
+	f := NewRedisFake(t, r.Addr())
+	f.Answer("CLIENT LIST", BulkText("id=1\n"))
+	client := redis.NewClient(&redis.Options{Addr: f.Addr(), Protocol: 3})
+	defer client.Close()
+	pipeline := client.Pipeline()
+	list, name, version := pipeline.ClientList(t.Context()), pipeline.ClientGetName(t.Context()), pipeline.HMGet(t.Context(), "nothing", "a")
+	_, _ = pipeline.Exec(t.Context()) // the name is nil, which is an error
+	if list.Val() != "id=1\n" || !errors.Is(name.Err(), redis.Nil) || len(version.Val()) != 1 {
+		t.Fatalf("%v %v %v", list, name, version)
+	}
+	f.Answer("", "-BUSY wait\r\n")
+	if err := client.Get(t.Context(), "a").Err(); err == nil || err.Error() != "BUSY wait" {
+		t.Fatal(err)
+	}
+	f.Forget()
+	if err := client.Set(t.Context(), "a", "b", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
