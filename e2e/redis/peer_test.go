@@ -1,0 +1,199 @@
+package redis
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
+	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
+)
+
+// moving are the families that change while nobody does anything, by a pattern as for file names. Ours is scraped
+// before and after the peer, whose value must lie between the two, or as far outside as the slack says. The values of
+// all other families must be equal.
+var moving = []struct {
+	families string
+	slack    float64
+	reason   string
+}{}
+
+// Beside the peer, on the same server, ours has every family of it with the same type, labels, series and values, but
+// for what differences.md names, and that does differ.
+func TestPeer(t *testing.T) {
+	intended := differences(t)
+	var mu sync.Mutex
+	differ := map[string]bool{}
+	t.Run("worlds", func(t *testing.T) {
+		for name, make := range worlds {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := make(t)
+				for how, args := range map[string][]string{"default": nil, "everything": w.args} {
+					t.Run(how, func(t *testing.T) {
+						for family, found := range newPair(t, w.server, args).compare() {
+							mu.Lock()
+							differ[family] = true
+							mu.Unlock()
+							if !intended[family] {
+								t.Errorf("%s:\n\t%s", family, strings.Join(found[:min(len(found), 5)], "\n\t"))
+							}
+						}
+					})
+				}
+			})
+		}
+	})
+	for family := range intended {
+		if !differ[family] {
+			t.Errorf("differences.md names %s, which does not differ", family)
+		}
+	}
+}
+
+// differences are the families that are meant to differ.
+func differences(t *testing.T) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile("../../exporters/redis/testdata/differences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, match := range regexp.MustCompile("`(redis_[a-z0-9_]+)`").FindAllStringSubmatch(string(text), -1) {
+		named[match[1]] = true
+	}
+	return named
+}
+
+// pair is ours and the peer's exporter of one server.
+type pair struct{ ours, theirs *exporter }
+
+func newPair(t *testing.T, server *servers.Redis, args []string) pair {
+	t.Helper()
+	path, err := servers.RedisPeer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := servers.StartExporter(t.Context(), path, login(server), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = started.Stop() })
+	theirs := &exporter{&harness.Exporter{Process: started.Process, T: t, URL: started.URL}}
+	return pair{start(t, login(server), args...), theirs}
+}
+
+// compare scrapes both and says by family what differs. The first scrapes are not looked at: what is done only once, at
+// the first connection, is done then, and what is scanned in the background has been.
+func (p pair) compare() map[string][]string {
+	p.theirs.families()
+	p.settle()
+	before, established := p.ours.families(), p.theirs.families()
+	harness.Freshen()
+	after := p.ours.families()
+	found := map[string][]string{}
+	for name, family := range established {
+		if !strings.HasPrefix(name, "redis_") {
+			continue // of the process
+		}
+		if what := compareFamily(family, before[name], after[name]); len(what) > 0 {
+			found[name] = what
+		}
+	}
+	return found
+}
+
+// settle waits until all collectors of ours have something to show.
+func (p pair) settle() {
+	p.ours.T.Helper()
+	harness.Eventually(p.ours.T, 20*time.Second, "all collectors succeed", func() error {
+		answer := p.ours.Scrape("10")
+		harness.Freshen()
+		if failing := answer.Failing("redis"); len(failing) > 0 {
+			return fmt.Errorf("%v fail", failing)
+		}
+		return nil
+	})
+}
+
+func (e *exporter) families() map[string]*dto.MetricFamily {
+	e.T.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(e.Scrape("30").Body))
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	return families
+}
+
+// compareFamily says what differs between a family of the peer and ours from before and after.
+func compareFamily(theirs, before, after *dto.MetricFamily) []string {
+	if before == nil || after == nil {
+		return []string{fmt.Sprintf("absent, where the peer has %v", bySeries(theirs))}
+	}
+	var found []string
+	if theirs.GetType() != before.GetType() {
+		found = append(found, fmt.Sprintf("type %s, the peer's %s", before.GetType(), theirs.GetType()))
+	}
+	name := before.GetName()
+	old, now := bySeries(before), bySeries(after)
+	for series, v := range bySeries(theirs) {
+		was, there := old[series]
+		is, stillThere := now[series]
+		delete(old, series)
+		switch {
+		case !there || !stillThere:
+			found = append(found, fmt.Sprintf("lacks {%s} %v", series, v))
+		case !agrees(name, v, was, is):
+			found = append(found, fmt.Sprintf("{%s}: %v and then %v, the peer's between %v", series, was, is, v))
+		}
+	}
+	for _, series := range slices.Sorted(maps.Keys(old)) {
+		found = append(found, fmt.Sprintf("has {%s} %v, which the peer has not", series, old[series]))
+	}
+	return found
+}
+
+// agrees tells whether the peer's value is what ours shows, as near as the family stands still.
+func agrees(family string, theirs, before, after float64) bool {
+	lowest, highest, slack := before, before, math.Abs(theirs)*1e-12 // the last digits of a fraction
+	for _, m := range moving {
+		if match, _ := path.Match(m.families, family); match {
+			lowest, highest, slack = min(before, after), max(before, after), slack+m.slack
+			break
+		}
+	}
+	return theirs >= lowest-slack && theirs <= highest+slack
+}
+
+// bySeries gives the values of a family, but for the connections of the exporters. The value of a histogram is the
+// number of its observations.
+func bySeries(family *dto.MetricFamily) map[string]float64 {
+	all := map[string]float64{}
+	for _, m := range family.Metric {
+		var labels []string
+		for _, l := range m.Label {
+			labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+		}
+		slices.Sort(labels)
+		series := strings.Join(labels, ",")
+		value := m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue() +
+			float64(m.GetHistogram().GetSampleCount()) + float64(m.GetSummary().GetSampleCount())
+		if !strings.Contains(series, `name="redis_exporter"`) && !strings.Contains(series, `name="redis-exporter"`) {
+			all[series] = value
+		}
+	}
+	return all
+}
