@@ -294,9 +294,13 @@ func TestRefusals(t *testing.T) {
 			fake.Answer("", text+"\r\n")
 			harness.Freshen()
 			p := e.Scrape("2")
-			p.Want(t, `redis_exporter_collector_success{collector="info"}`, 0)
-			if reasons := reasonsOf(p); !slices.Contains(reasons, reason) && reason != "unsupported" {
+			if reason == "unsupported" { // which is no collector's failure
+				p.Want(t, "redis_up", 0)
+			} else if reasons := reasonsOf(p); !slices.Contains(reasons, reason) {
 				t.Errorf("collectors failed by %v, want %s", reasons, reason)
+			}
+			if _, shown := p.Value("redis_connected_clients"); shown {
+				t.Error("a server that answers nothing has clients")
 			}
 			if health, _ := p.Value(`service_health{service="redis"}`); health == 1 {
 				t.Error("a server that answers nothing is healthy")

@@ -153,13 +153,17 @@ func (b *batch) refused(cmd command, err error) {
 		return
 	}
 	b.outcomes[cmd.question].err = err
-	if absent, name := absence(err, cmd.name); absent {
+	if absent, name := absence(err, cmd.name); absent && !vital(name) {
 		if b.conn.lacking == nil {
 			b.conn.lacking = map[string]error{}
 		}
 		b.conn.lacking[name] = err
 	}
 }
+
+// vital tells the commands without which nothing is known of a server. They are asked for again, whatever was said: a
+// server that lacks them is none, and what stands there for a while may be replaced by one on the same connection.
+func vital(name string) bool { return name == ping || name == infoAll[0] }
 
 // deliver hands out what is known of the questions before one.
 func (b *batch) deliver(before int) {
