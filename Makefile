@@ -44,7 +44,7 @@ servers: ## Install the servers that the tests run against
 
 # The packages of e2e start servers and measure time: one after another, they do not disturb each other.
 unit: servers build ## Run the tests of all modules with the race detector
-	@for m in $(MODULES); do echo "go test -race ./$$m/..."; p=; [ $$m != e2e ] || p='-p 1'; \
+	@for m in $(MODULES); do echo "go test -race ./$$m/..."; p=; [ $$m != e2e ] || p='-p 1 -count=1'; \
 		(cd $$m && $(GO) test -race $$p -timeout 15m ./...) || exit 1; done
 
 standalone: ## Build each module on its own, without the workspace
