@@ -275,7 +275,10 @@ func (d *Dialogue) secured(state tls.ConnectionState) bool {
 
 func (d *Dialogue) banner() bool {
 	d.enter(Banner)
-	_, ok := d.expect(Banner, 220)
+	r, ok := d.expect(Banner, 220)
+	if len(r.lines) > 0 {
+		d.report.Banner = d.presentable(r.lines[0])
+	}
 	return ok
 }
 

@@ -71,6 +71,7 @@ type Report struct {
 	Failure  *Failure
 	Farewell *Failure
 
+	Banner string // the first line of it, fit to be shown; never for a label
 	Hello  *Hello // the last answer to EHLO, nil before the first
 	TLS    *Secure
 	Relay  int  // the code for the address of the relay test, 0 where it did not come to that

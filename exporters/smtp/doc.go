@@ -1,2 +1,0 @@
-// Package smtp will be the exporter for mail servers. There is nothing here yet but its place in the workspace.
-package smtp
