@@ -59,7 +59,7 @@ func (b *backend) Flags(a *kingpin.Application) {
 }
 
 // Catalogue lists the collectors.
-func (b *backend) Catalogue() (collect.Catalogue, error) { return catalogue(), nil }
+func (b *backend) Catalogue() (collect.Catalogue, error) { return append(catalogue(), extraCatalogue()...), nil }
 
 // Load reads everything anew.
 func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.Setup, error) {
@@ -152,10 +152,14 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 	if err != nil {
 		return app.Target{}, err
 	}
+	if err := prepareAll(s.extras()); err != nil {
+		return app.Target{}, err
+	}
 	d := &driver{module: m, place: p, history: newHistory()}
+	all := append(d.collectors(), collectorsOf(append(m.extras(), s.extras()...), p, m)...)
 	spec := collect.Spec{
 		Name: p.String() + " " + m.name, Service: cmp.Or(s.Service, "smtp"), Database: p.host, Driver: d,
-		Collectors: l.wanted(d.collectors(), "blackbox"),
+		Collectors: l.wanted(all, "blackbox"),
 	}
 	if labelled {
 		spec.Labels = []metric.Label{{Name: "target", Value: p.String()}, {Name: "module", Value: m.name}}
@@ -197,8 +201,9 @@ func (l *loader) probe(query url.Values) (app.Target, error) {
 		return app.Target{}, app.ErrNotAllowed
 	}
 	d := &driver{module: m, place: p, guard: guard}
+	all := append(d.collectors(), collectorsOf(m.extras(), p, m)...)
 	return app.Target{Key: "probe\x00" + p.String() + "\x00" + m.key(), Spec: collect.Spec{
-		Name: p.String() + " " + m.name, Service: p.String(), Database: p.host, Driver: d, Collectors: l.wanted(d.collectors()),
+		Name: p.String() + " " + m.name, Service: p.String(), Database: p.host, Driver: d, Collectors: l.wanted(all),
 	}}, nil
 }
 

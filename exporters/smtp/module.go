@@ -129,6 +129,9 @@ func (m *module) prepare() error {
 	if err := m.prepareTLS(); err != nil {
 		return fmt.Errorf("tls_config: %w", err)
 	}
+	if err := prepareAll(m.extras()); err != nil {
+		return err
+	}
 	return m.prepareParts()
 }
 
