@@ -56,8 +56,8 @@ func (c Catalogue) Read(path string) error {
 // everywhere are the labels that Prometheus gives to every series.
 var everywhere = []string{"job", "instance"}
 
-// lookup finds the family of a series: a histogram's has three names more than its own.
-func (c Catalogue) lookup(name string) (Metric, bool) {
+// Lookup finds the family of a series: a histogram's has three names more than its own.
+func (c Catalogue) Lookup(name string) (Metric, bool) {
 	if m, ok := c[name]; ok {
 		return m, true
 	}
@@ -147,7 +147,7 @@ func (w *walk) expr(e parser.Expr, function string) set {
 }
 
 func (w *walk) selector(v *parser.VectorSelector, function string, ranged bool) set {
-	metric, known := w.catalogue.lookup(v.Name)
+	metric, known := w.catalogue.Lookup(v.Name)
 	if !known {
 		w.say("%s: nobody exposes it", v.Name)
 		return nil
