@@ -7,8 +7,10 @@ import (
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/backend"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/chroma"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/qdrant"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/rest"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/weaviate"
 )
 
 // kind is a kind of server: its name in configuration and metrics, the schemes of its URLs, and the package that asks it.
@@ -24,6 +26,8 @@ func kinds() []kind {
 	web := []string{"http", "https"}
 	return []kind{
 		{"qdrant", web, qdrant.Open, qdrant.Detect},
+		{"weaviate", web, weaviate.Open, weaviate.Detect},
+		{"chroma", web, chroma.Open, chroma.Detect},
 	}
 }
 
