@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,6 +21,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/backend"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/pool"
 )
 
 // Limits on what the server may take or send.
@@ -41,9 +41,7 @@ type session struct {
 
 	config *pgconn.Config
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	turns  chan struct{} // to use a connection
-	idle   chan *line
-	closed atomic.Bool
+	lines  *pool.Pool[*line]
 
 	mu     sync.Mutex
 	shapes map[backend.Place]shape
@@ -82,10 +80,9 @@ func Open(_ context.Context, to backend.Endpoint) (backend.Session, error) {
 	if config.TLSConfig, err = encryption(query.Get("sslmode"), config.Host, to.TLS); err != nil {
 		return nil, err
 	}
-	return &session{
-		config: config, dial: to.Dial, shapes: map[backend.Place]shape{},
-		turns: make(chan struct{}, connections), idle: make(chan *line, connections),
-	}, nil
+	s := &session{config: config, dial: to.Dial, shapes: map[backend.Place]shape{}}
+	s.lines = pool.New(connections, s.connect)
+	return s, nil
 }
 
 // encryption tells how to encrypt; nil does not. What is not known to be the server is not spoken to.
@@ -106,18 +103,14 @@ func encryption(mode, host string, settings *tls.Config) (*tls.Config, error) {
 	return settings, nil
 }
 
-// Close ends the connections that are idle, and those in use when they are given back.
-func (s *session) Close() {
-	s.closed.Store(true)
-	for {
-		select {
-		case l := <-s.idle:
-			hangUp(l.pg)
-		default:
-			return
-		}
-	}
-}
+// Close ends the connections.
+func (s *session) Close() { s.lines.Close() }
+
+// Broken tells whether the connection is gone.
+func (l *line) Broken() bool { return l.pg.IsClosed() }
+
+// Close ends the connection.
+func (l *line) Close() { hangUp(l.pg) }
 
 // hangUp ends a connection without waiting for the server.
 func hangUp(pg *pgconn.PgConn) {
@@ -126,37 +119,15 @@ func hangUp(pg *pgconn.PgConn) {
 	_ = pg.Close(ended) // that it could not say goodbye is meant
 }
 
-// with lends a connection: one that is idle, or a new one.
+// with lends a connection, and ends what an error has left open on it.
 func (s *session) with(ctx context.Context, use func(*line) error) error {
-	select {
-	case s.turns <- struct{}{}:
-		defer func() { <-s.turns }()
-	case <-ctx.Done():
-		return fault.Wrap(fault.Busy, "waiting for a connection", ctx.Err())
-	}
-	l, err := s.line(ctx)
-	if err != nil {
+	return s.lines.Use(ctx, func(l *line) error {
+		err := use(l)
+		if err != nil {
+			l.settle()
+		}
 		return err
-	}
-	if err = use(l); err != nil {
-		l.settle()
-	}
-	if !l.pg.IsClosed() {
-		s.idle <- l
-	}
-	if s.closed.Load() {
-		s.Close()
-	}
-	return err
-}
-
-func (s *session) line(ctx context.Context) (*line, error) {
-	select {
-	case l := <-s.idle:
-		return l, nil
-	default:
-		return s.connect(ctx)
-	}
+	})
 }
 
 func (s *session) connect(ctx context.Context) (*line, error) {
@@ -181,7 +152,7 @@ func (s *session) connect(ctx context.Context) (*line, error) {
 	return l, nil
 }
 
-// settle ends what an error has left open.
+// settle ends a transaction that is not over.
 func (l *line) settle() {
 	if l.pg.IsClosed() || l.pg.TxStatus() == 'I' {
 		return
