@@ -73,6 +73,14 @@ type Commander interface {
 	Commands(*kingpin.Application) map[string]Command
 }
 
+// Narrator is a Backend that can tell a person of one look at a target, whether the configuration names it or not: at
+// /probe with debug=true, and for `scrape TARGET`.
+type Narrator interface {
+	// Narrate looks at the target that a query names, as /probe does, and writes what happened, without secrets. What a
+	// caller of /probe may ask for is checked unless he is trusted. It tells whether all went well.
+	Narrate(ctx context.Context, query url.Values, trusted bool, to io.Writer) (good bool, err error)
+}
+
 // Command carries out a subcommand and gives the exit code of the process.
 type Command func(stdout, stderr io.Writer) (int, error)
 
@@ -110,6 +118,7 @@ type program struct {
 	collectors    map[string]*bool
 	logConfig     *promslog.Config
 	healthURL     *string
+	narrated      *string            // the target of `scrape TARGET`
 	own           map[string]Command // the backend's subcommands
 }
 

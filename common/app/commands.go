@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ func (p *program) commands(app *kingpin.Application) {
 	check.Flag("http", "The same as --url.").Hidden().StringVar(p.healthURL)
 	scrape := app.Command("scrape", "Scrape the configured targets and print the metrics. Exits 1 when one is down.")
 	scrape.Flag("once", "Scrape one time; there is no other way.").Default("true").Bool()
+	if _, ok := p.Backend.(Narrator); ok {
+		p.narrated = scrape.Arg("target", "Instead of the configured targets, look at this one and tell what happened.").String()
+	}
 	app.Command("doctor", "Say which privileges, extensions or settings the targets lack, and the command that grants each.")
 	if backend, ok := p.Backend.(Commander); ok {
 		p.own = backend.Commands(app)
@@ -41,6 +45,9 @@ func (p *program) command(name string) int {
 	case "healthcheck":
 		return p.healthcheck()
 	case "scrape":
+		if narrator, ok := p.Backend.(Narrator); ok && *p.narrated != "" {
+			return p.narrate(narrator)
+		}
 		return p.scrapeOnce()
 	case "doctor":
 		return p.doctor()
@@ -120,6 +127,20 @@ func (p *program) scrapeOnce() int {
 		return p.fail(1, err)
 	}
 	if down {
+		return 1
+	}
+	return 0
+}
+
+// narrate looks at one target and tells what happened.
+func (p *program) narrate(narrator Narrator) int {
+	ctx, cancel := context.WithTimeout(context.Background(), *p.timeout)
+	defer cancel()
+	good, err := narrator.Narrate(ctx, url.Values{"target": {*p.narrated}}, true, p.stdout)
+	if err != nil {
+		return p.fail(1, err)
+	}
+	if !good {
 		return 1
 	}
 	return 0

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -78,7 +80,22 @@ func (s *server) probe(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := budget(r, *s.timeout)
 	defer cancel()
+	if narrator, ok := s.Backend.(Narrator); ok && r.URL.Query().Get("debug") == "true" {
+		s.narrate(ctx, w, r, narrator)
+		return
+	}
 	page := &metric.Page{}
 	s.targets.probe(wanted).Scrape(ctx).AddTo(page)
 	s.renderer.write(w, r, page)
+}
+
+// narrate looks at the target that the query names and tells a person what happened.
+func (s *server) narrate(ctx context.Context, w http.ResponseWriter, r *http.Request, narrator Narrator) {
+	var text bytes.Buffer
+	if _, err := narrator.Narrate(ctx, r.URL.Query(), false, &text); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write(text.Bytes()) // the client is gone if this fails
 }

@@ -59,7 +59,9 @@ func (b *backend) Flags(a *kingpin.Application) {
 }
 
 // Catalogue lists the collectors.
-func (b *backend) Catalogue() (collect.Catalogue, error) { return append(catalogue(), extraCatalogue()...), nil }
+func (b *backend) Catalogue() (collect.Catalogue, error) {
+	return append(catalogue(), extraCatalogue()...), nil
+}
 
 // Load reads everything anew.
 func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.Setup, error) {

@@ -16,6 +16,8 @@ type driver struct {
 	place   place
 	guard   *allowed // nil where the configuration names the target
 	history *history // nil where each look is a caller's own
+	// transcript has what was said kept, for people.
+	transcript bool
 }
 
 // The questions of a scrape: the steps of the health check as far as the module goes, and all that was found.

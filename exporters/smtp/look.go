@@ -114,6 +114,7 @@ func firstOf(hosts []host) *dialogue.Failure {
 func (d *driver) lookAt(ctx context.Context, name string, told func(string, *dialogue.Failure)) host {
 	begun := time.Now()
 	plan, err := d.module.planFor(name, begun)
+	plan.Transcript = d.transcript
 	var address netip.Addr
 	lookedUp := time.Duration(0)
 	if err == nil && d.place.network == "tcp" {
