@@ -2,12 +2,9 @@ package servers
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"net/smtp"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
@@ -53,21 +50,6 @@ func inFolder(folder string) func() int {
 	}
 }
 
-func inCatcher(t *testing.T, url string) func() int {
-	return func() int {
-		answer, err := http.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Count(string(text), `"ID":`)
-	}
-}
-
 func TestPostfixDeliversWhereTold(t *testing.T) {
 	dovecot, mailpit, mailhog := NewDovecot(t), NewMailpit(t), NewMailHog(t)
 	postfix := NewPostfix(t, PostfixOptions{Auth: dovecot, Routes: map[string]string{
@@ -76,7 +58,7 @@ func TestPostfixDeliversWhereTold(t *testing.T) {
 	}})
 	for domain, count := range map[string]func() int{
 		"imap.test": inFolder(dovecot.Maildir()), "maildir.test": inFolder(postfix.Maildir("maildir.test")),
-		"mailpit.test": inCatcher(t, mailpit.URL()+"/api/v1/messages"), "mailhog.test": inCatcher(t, mailhog.URL()+"/api/v2/messages"),
+		"mailpit.test": func() int { return mailpit.Count(t) }, "mailhog.test": func() int { return mailhog.Count(t) },
 	} {
 		for _, recipient := range []string{"held", "lost", "twice", "probe"} {
 			if err := send(t, postfix.Addr(), recipient+"@"+domain); err != nil {

@@ -2,13 +2,16 @@ package servers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // MailCatcher is a running Mailpit or MailHog: it takes all mail by SMTP and shows it through an HTTP API.
@@ -16,6 +19,7 @@ type MailCatcher struct {
 	process    *Process
 	dir        string
 	smtp, http int
+	list       string // the path of the API that counts messages
 }
 
 // NewMailpit starts Mailpit for a test and ends it with the test. The arguments are added to its own.
@@ -49,7 +53,7 @@ func newMailCatcher(tb testing.TB, start func(context.Context) (*MailCatcher, er
 
 // StartMailpit starts Mailpit. The caller closes it.
 func StartMailpit(ctx context.Context, args ...string) (*MailCatcher, error) {
-	return startMailCatcher(ctx, "mailpit", func(m *MailCatcher) []string {
+	return startMailCatcher(ctx, "mailpit", "/api/v1/messages", func(m *MailCatcher) []string {
 		return append([]string{
 			"--smtp", m.SMTPAddr(), "--listen", m.httpAddr(), "--database", filepath.Join(m.dir, "mail.db"),
 			"--disable-version-check", "--smtp-disable-rdns",
@@ -59,12 +63,12 @@ func StartMailpit(ctx context.Context, args ...string) (*MailCatcher, error) {
 
 // StartMailHog starts MailHog, with its mail in memory. The caller closes it.
 func StartMailHog(ctx context.Context) (*MailCatcher, error) {
-	return startMailCatcher(ctx, "mailhog", func(m *MailCatcher) []string {
+	return startMailCatcher(ctx, "mailhog", "/api/v2/messages", func(m *MailCatcher) []string {
 		return []string{"-smtp-bind-addr", m.SMTPAddr(), "-api-bind-addr", m.httpAddr(), "-ui-bind-addr", m.httpAddr()}
 	})
 }
 
-func startMailCatcher(ctx context.Context, name string, args func(*MailCatcher) []string) (*MailCatcher, error) {
+func startMailCatcher(ctx context.Context, name, list string, args func(*MailCatcher) []string) (*MailCatcher, error) {
 	root, err := RepositoryRoot()
 	if err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func startMailCatcher(ctx context.Context, name string, args func(*MailCatcher) 
 	if !isProgram(path) {
 		return nil, fmt.Errorf("no %s here; run: tools/ensure.sh smtp", name)
 	}
-	m := new(MailCatcher)
+	m := &MailCatcher{list: list}
 	if m.smtp, err = FreePort(); err != nil {
 		return nil, err
 	}
@@ -101,6 +105,22 @@ func (m *MailCatcher) httpAddr() string { return net.JoinHostPort("127.0.0.1", s
 
 // URL returns the address of the HTTP API, without a slash at the end.
 func (m *MailCatcher) URL() string { return "http://" + m.httpAddr() }
+
+// Count tells how many messages there are.
+func (m *MailCatcher) Count(tb testing.TB) int {
+	tb.Helper()
+	client := http.Client{Timeout: 10 * time.Second}
+	answer, err := client.Get(m.URL() + m.list)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var all struct{ Total *int }
+	if err := json.NewDecoder(answer.Body).Decode(&all); err != nil || all.Total == nil {
+		tb.Fatalf("%s gives no count: %v", m.process.name, err)
+	}
+	return *all.Total
+}
 
 // Process returns the running program.
 func (m *MailCatcher) Process() *Process { return m.process }
