@@ -287,6 +287,9 @@ func (r *Redis) client() *redis.Client {
 		o.TLSConfig = &tls.Config{RootCAs: x509.NewCertPool()}
 		authority, _ := os.ReadFile(r.caFile) // without it the handshake fails, which tells as much
 		o.TLSConfig.RootCAs.AppendCertsFromPEM(authority)
+		if pair, err := tls.LoadX509KeyPair(r.Certificate()); err == nil { // a server may ask for it
+			o.TLSConfig.Certificates = []tls.Certificate{pair}
+		}
 	}
 	return redis.NewClient(o)
 }

@@ -39,6 +39,11 @@ func (r *Redis) WaitInfo(ctx context.Context, line string) error {
 	return r.wait(ctx, line, "INFO")
 }
 
+// WaitCluster waits until what a node says of its cluster has a line.
+func (r *Redis) WaitCluster(ctx context.Context, line string) error {
+	return r.wait(ctx, line, "CLUSTER", "INFO")
+}
+
 // wait asks again and again until the answer has a line.
 func (r *Redis) wait(ctx context.Context, line string, command ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
@@ -150,7 +155,7 @@ func (c *RedisCluster) form(ctx context.Context) error {
 func (c *RedisCluster) Agree(ctx context.Context) error {
 	for _, node := range c.Nodes() {
 		for _, line := range []string{"cluster_state:ok", fmt.Sprint("cluster_known_nodes:", len(c.Nodes())), fmt.Sprint("cluster_size:", len(c.Masters))} {
-			if err := node.wait(ctx, line, "CLUSTER", "INFO"); err != nil {
+			if err := node.WaitCluster(ctx, line); err != nil {
 				return err
 			}
 		}
