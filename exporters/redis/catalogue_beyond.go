@@ -23,7 +23,7 @@ type beyondOptions struct {
 func beyond(o beyondOptions) collect.Catalogue {
 	return collect.Catalogue{
 		// catalogue_latency.go
-		commandLatency(), latencyEvents(),
+		commandLatency(), commandQuantiles(), latencyEvents(),
 		// catalogue_slowlog.go
 		slowlog(), commandlog(),
 		// catalogue_clients.go
@@ -66,10 +66,11 @@ func asks(questions ...collect.Question) func(collect.Identity) []collect.Questi
 	return func(collect.Identity) []collect.Question { return questions }
 }
 
-// addNumber appends a sample where the server gave a number: what it does not tell is absent.
-func addNumber(out *metric.Batch, f *metric.Family, r value, scale float64, labels ...string) {
+// addNumber appends a sample where the server gave a number: what it does not tell is absent. Per is how many of the
+// server's units make one of the metric's; a thousand is exact, where a thousandth is not.
+func addNumber(out *metric.Batch, f *metric.Family, r value, per float64, labels ...string) {
 	if n, ok := r.Number(); ok {
-		out.Add(f, n*scale, labels...)
+		out.Add(f, n/per, labels...)
 	}
 }
 

@@ -35,6 +35,9 @@ func clientSummary() *collect.Collector {
 func clientSeconds() []float64 { return []float64{60, 600, 3600, 86400} }
 func clientBytes() []float64   { return []float64{1 << 20, 16 << 20, 256 << 20} }
 
+// untold is a text that an older server does not tell.
+const untold = "\x00"
+
 // client is a line of the list, as far as it is looked at. A number that the server does not tell is NaN, and so is
 // then every sum with it: a batch takes no such sample.
 type client struct {
@@ -45,6 +48,7 @@ type client struct {
 // readClient reads fields of name=value between spaces.
 func readClient(line string) (c client, ok bool) {
 	none := math.NaN()
+	c.name, c.user, c.cmd, c.library = untold, untold, untold, untold
 	c.age, c.idle, c.multi, c.query, c.output, c.memory = none, none, none, none, none, none
 	for part := range strings.FieldsSeq(line) {
 		field, value, found := strings.Cut(part, "=")
@@ -126,10 +130,18 @@ func newClientSums() *clientSums {
 }
 
 func (s *clientSums) add(c *client) {
-	s.names.add(c.name, c.memory)
-	s.users.add(c.user, c.memory)
-	s.commands.add(c.cmd, c.memory)
-	s.libraries.add(c.library+" "+c.version, c.memory)
+	library := c.library
+	if library != untold {
+		library += " " + c.version
+	}
+	for _, told := range []struct {
+		by   tally
+		text string
+	}{{s.names, c.name}, {s.users, c.user}, {s.commands, c.cmd}, {s.libraries, library}} {
+		if told.text != untold {
+			told.by.add(told.text, c.memory)
+		}
+	}
 	kind := c.kind()
 	s.memory.add(kind, c.memory)
 	s.query.add(kind, c.query)

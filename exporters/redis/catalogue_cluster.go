@@ -118,7 +118,7 @@ func (v clusterView) families() []*metric.Family {
 }
 
 func (v clusterView) put(nodes []clusterNode, out *metric.Batch) {
-	assigned, roles, followed := 0.0, map[string]float64{"primary": 0, "replica": 0}, map[string]bool{}
+	assigned, roles, followed := 0.0, map[string]float64{}, map[string]bool{}
 	for i := range nodes {
 		n := &nodes[i]
 		assigned += n.slots
@@ -137,8 +137,8 @@ func (v clusterView) put(nodes []clusterNode, out *metric.Batch) {
 			lonely++
 		}
 	}
-	for role, count := range roles {
-		out.Add(v.nodes, count, role)
+	for _, role := range []string{"primary", "replica"} {
+		out.Add(v.nodes, roles[role], role)
 	}
 	out.Add(v.open, clusterSlots-assigned)
 	out.Add(v.lonely, lonely)
@@ -202,12 +202,12 @@ func slotStats() *collect.Collector {
 					return fault.New(fault.Malformed, "a slot without statistics")
 				}
 				for field, value := range pair[1].Pairs() {
-					scale := 1.0
+					per := 1.0
 					if field == "cpu-usec" {
-						scale = 1e-6
+						per = 1e6
 					}
 					if f := families[field]; f != nil {
-						addNumber(out, f, value, scale, pair[0].Text())
+						addNumber(out, f, value, per, pair[0].Text())
 					}
 				}
 			}

@@ -25,7 +25,7 @@ func functions() *collect.Collector {
 				return nil
 			}
 			script := r.Get("running_script")
-			addNumber(out, running, script.Get("duration_ms"), 1e-3, script.Get("name").Text())
+			addNumber(out, running, script.Get("duration_ms"), 1e3, script.Get("name").Text())
 			for engine, stats := range r.Get("engines").Pairs() {
 				addNumber(out, libraries, stats.Get("libraries_count"), 1, engine)
 				addNumber(out, count, stats.Get("functions_count"), 1, engine)

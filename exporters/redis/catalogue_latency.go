@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
@@ -95,6 +96,56 @@ func bucketCounts(buckets value, calls float64) ([]uint64, error) {
 	return counts, nil
 }
 
+// commandQuantiles gives the latencystats section of INFO as summaries in seconds, with quantiles from 0 to 1.
+func commandQuantiles() *collect.Collector {
+	took := &metric.Family{
+		Name: "redis_command_duration_quantiles_seconds", Type: metric.Summary, Labels: []string{"cmd"},
+		Help: "Time that calls of the command took on the server, as quantiles since its statistics were reset; which ones, the server's setting latency-tracking-info-percentiles says.",
+	}
+	return &collect.Collector{
+		Name: "command_quantiles", Help: "INFO latencystats: quantiles of how long the calls of each command took.",
+		Families: []*metric.Family{took}, Ask: askInfo,
+		Read: func(_ int, answer collect.Answer, out *metric.Batch) error {
+			i := answered(answer).Info()
+			calls, spent := commandCalls(i), commandSeconds(i)
+			for _, line := range i.Section("latencystats") {
+				cmd, ok := strings.CutPrefix(line.field, "latency_percentiles_usec_")
+				count, counted := calls[cmd]
+				if ok && counted {
+					out.AddSummary(took, &metric.SummaryValue{Count: count, Sum: spent[cmd], Quantiles: quantiles(line.text)}, cmd)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// commandCalls gives the calls of each command since the statistics were reset.
+func commandCalls(i *info) map[string]uint64 {
+	calls := make(map[string]uint64, len(i.Section("commandstats")))
+	for _, line := range i.Section("commandstats") {
+		cmd, _ := strings.CutPrefix(line.field, "cmdstat_")
+		if n, err := strconv.ParseUint(infoPairs(line.text)("calls"), 10, 64); err == nil {
+			calls[cmd] = n
+		}
+	}
+	return calls
+}
+
+// quantiles reads "p50=1.003,p99.9=27.007", in percent and microseconds.
+func quantiles(text string) []metric.Quantile {
+	var all []metric.Quantile
+	for pair := range strings.SplitSeq(text, ",") {
+		name, usec, _ := strings.Cut(pair, "=")
+		percent, isPercent := parseNumber(strings.TrimPrefix(name, "p"))
+		value, isValue := parseNumber(usec)
+		if isPercent && isValue {
+			all = append(all, metric.Quantile{Rank: math.Round(percent*1e6) / 1e8, Value: value / 1e6})
+		}
+	}
+	return all
+}
+
 // latencyEvents reads LATENCY LATEST, of which redis_exporter shows the newest spike alone.
 func latencyEvents() *collect.Collector {
 	longest := gauge("latency_spike_max_seconds", "Longest spike of the event since the server started or its events were reset.", "event_name")
@@ -111,9 +162,9 @@ func latencyEvents() *collect.Collector {
 					return fault.New(fault.Malformed, "a latency event with few fields")
 				}
 				name := fields[0].Text()
-				addNumber(out, longest, fields[3], 1e-3, name)
+				addNumber(out, longest, fields[3], 1e3, name)
 				if len(fields) >= 6 {
-					addNumber(out, sum, fields[4], 1e-3, name)
+					addNumber(out, sum, fields[4], 1e3, name)
 					addNumber(out, count, fields[5], 1, name)
 				}
 			}

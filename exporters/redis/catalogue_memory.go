@@ -50,7 +50,7 @@ func memoryCategories() *collect.Collector {
 				}
 			}
 			addNumber(out, perKey, r.Get("keys.bytes-per-key"), 1)
-			addNumber(out, dataset, r.Get("dataset.percentage"), 0.01)
+			addNumber(out, dataset, r.Get("dataset.percentage"), 100)
 			return nil
 		},
 	}

@@ -13,12 +13,13 @@ import (
 // searchField is a field of FT.INFO and the metric that it becomes.
 type searchField struct {
 	field, name string
-	scale       float64
+	per         float64
 	kind        metric.Type
 	help        string
 }
 
-const mebibyte = 1 << 20
+// mebibyte is how many of the server's units, of 2^20 bytes, make a byte.
+const mebibyte = 1.0 / (1 << 20)
 
 func searchFields() []searchField {
 	return []searchField{
@@ -78,7 +79,7 @@ func searchIndexes(wanted *regexp.Regexp) *collect.Collector {
 			}
 			r := answered(answer)
 			for _, f := range fields {
-				addNumber(out, families[f.field], r.Get(f.field), f.scale, r.Get("index_name").Text())
+				addNumber(out, families[f.field], r.Get(f.field), f.per, r.Get("index_name").Text())
 			}
 		})
 		return cmp.Or(err, problem)

@@ -38,7 +38,7 @@ func sentinelMasters() *collect.Collector {
 				if known, ok := m.Get("num-other-sentinels").Number(); ok && isQuorum {
 					out.Add(missing, max(0, quorum-known-1), with...)
 				}
-				addNumber(out, refreshed, m.Get("info-refresh"), 1e-3, with...)
+				addNumber(out, refreshed, m.Get("info-refresh"), 1e3, with...)
 			}
 			return nil
 		},

@@ -25,7 +25,7 @@ func slowlog() *collect.Collector {
 		within:  gauge("slowlog_recent_entries", "Entries among the newest 128 of the slow log that are no older than so many seconds.", "seconds"),
 		oldest:  gauge("slowlog_oldest_timestamp_seconds", "When the oldest of the newest 128 entries of the slow log was made."),
 		newest:  gauge("slowlog_newest_timestamp_seconds", "When the newest entry of the slow log was made."),
-		scale:   1e-6,
+		per:     1e6,
 	}
 	var now float64
 	return &collect.Collector{
@@ -53,7 +53,7 @@ func commandlog() *collect.Collector {
 		within:  gauge("commandlog_recent_entries", "Entries among the newest 128 of the log that are no older than so many seconds.", "type", "seconds"),
 		oldest:  gauge("commandlog_oldest_timestamp_seconds", "When the oldest of the newest 128 entries of the log was made.", "type"),
 		newest:  gauge("commandlog_newest_timestamp_seconds", "When the newest entry of the log was made.", "type"),
-		scale:   1,
+		per:     1,
 	}
 	types := []string{"large-request", "large-reply"}
 	var now float64
@@ -90,7 +90,7 @@ func serverTime(i *info) float64 {
 // commandLog reads a log of commands: entries of id, time, amount, command with arguments and more.
 type commandLog struct {
 	entries, sum, most, within, oldest, newest *metric.Family
-	scale                                      float64
+	per                                        float64 // units of the log that make one of the metrics
 }
 
 func (l *commandLog) families() []*metric.Family {
@@ -114,7 +114,7 @@ func (l *commandLog) read(r value, now float64, out *metric.Batch, labels ...str
 			oldest, newest = at, at
 		}
 		oldest, newest = min(oldest, at), max(newest, at)
-		commands.add(loggedCommand(fields[3].Items()), amount*l.scale)
+		commands.add(loggedCommand(fields[3].Items()), amount)
 		for i, seconds := range recent() {
 			if now-at <= float64(seconds) {
 				within[i]++
@@ -124,8 +124,8 @@ func (l *commandLog) read(r value, now float64, out *metric.Batch, labels ...str
 	with := func(more string) []string { return append(append([]string{}, labels...), more) }
 	commands.each(func(cmd string, a amounts) {
 		out.Add(l.entries, a.count, with(cmd)...)
-		out.Add(l.sum, a.sum, with(cmd)...)
-		out.Add(l.most, a.most, with(cmd)...)
+		out.Add(l.sum, a.sum/l.per, with(cmd)...)
+		out.Add(l.most, a.most/l.per, with(cmd)...)
 	})
 	if now > 0 {
 		for i, seconds := range recent() {
