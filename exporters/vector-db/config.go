@@ -175,7 +175,7 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, errors.New("url must look like http://host:port")
 	case at.User != nil:
 		return nil, errors.New("url may hold no credentials: put them into user and password, api_key or bearer")
-	case at.RawQuery != "" || at.Fragment != "":
+	case strings.HasPrefix(at.Scheme, "http") && at.RawQuery != "" || at.Fragment != "":
 		return nil, errors.New("url ends with the host, the port or a path")
 	}
 	return at, nil

@@ -8,6 +8,8 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/backend"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/chroma"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/milvus"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/pgvector"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/qdrant"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/rest"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/weaviate"
@@ -28,6 +30,8 @@ func kinds() []kind {
 		{"qdrant", web, qdrant.Open, qdrant.Detect},
 		{"weaviate", web, weaviate.Open, weaviate.Detect},
 		{"chroma", web, chroma.Open, chroma.Detect},
+		{"milvus", web, milvus.Open, milvus.Detect},
+		{"pgvector", []string{"postgres", "postgresql"}, pgvector.Open, nil},
 	}
 }
 
