@@ -218,7 +218,7 @@ func TestNoSecrets(t *testing.T) {
 		}
 		page := scrapeOnce(t, &recording{dir: "testdata/replies/" + kind}, asked(beyond(beyondOptions{})))
 		for _, secret := range []string{"hunter2", "nobody", "127.0.0.1", "session:", "mylib\\n", "xxxx"} {
-			if strings.Contains(page, secret) && !(secret == "127.0.0.1" && kind == "redis7") { // the replica's address
+			if strings.Contains(page, secret) && (secret != "127.0.0.1" || kind != "redis7") { // the replica's address
 				t.Errorf("the page of %s has %q", kind, secret)
 			}
 		}

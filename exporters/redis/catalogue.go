@@ -9,11 +9,18 @@ import (
 // Names, types and labels are those of oliver006/redis_exporter, so that dashboards and alerts made for it go on
 // working. testdata/differences.md says where we differ and why.
 func catalogue(o options) (collect.Catalogue, error) {
-	all := append(collect.Catalogue{infoCollector()}, beyond(o.beyond)...)
+	all := append(established(o), beyond(o.beyond)...)
 	return all, all.Check()
 }
 
 // options is what the flags say of the collectors.
 type options struct {
-	beyond beyondOptions
+	unknownFields  bool
+	emptyDatabases bool // are shown with 0 keys
+	allConfig      bool // all settings are shown
+	redactConfig   bool // but for passwords
+	snapshotSize   bool
+	clientPorts    bool
+	sentinelPeers  bool
+	beyond         beyondOptions
 }

@@ -36,7 +36,7 @@ func (b *backend) Flags(a *kingpin.Application) {
 }
 
 // Catalogue lists the collectors.
-func (b *backend) Catalogue() (collect.Catalogue, error) { return catalogue(options{}) }
+func (b *backend) Catalogue() (collect.Catalogue, error) { return catalogue(options{emptyDatabases: true, redactConfig: true}) }
 
 // Load reads everything anew.
 func (b *backend) Load(_ func(string) bool, _ time.Duration) (*app.Setup, error) {
@@ -45,7 +45,7 @@ func (b *backend) Load(_ func(string) bool, _ time.Duration) (*app.Setup, error)
 	if err != nil {
 		return nil, err
 	}
-	all, err := catalogue(options{})
+	all, err := catalogue(options{emptyDatabases: true, redactConfig: true})
 	return &app.Setup{Targets: []app.Target{{
 		Spec: collect.Spec{
 			Name: parsed.address, Service: "redis", Database: strconv.Itoa(parsed.database),
