@@ -114,7 +114,7 @@ func (p *Plan) Check() error {
 	if p.Until == TLS && p.TLS != Implicit {
 		return errors.New("a dialogue that ends with TLS must begin with it: STARTTLS is its own phase")
 	}
-	if !harmless(p.Hello) || p.Hello == "" {
+	if p.Hello == "" || strings.ContainsFunc(p.Hello, notOfHost) {
 		return errors.New("the name to greet with must be a host name")
 	}
 	if p.ProxyHeader > 2 {
@@ -154,6 +154,11 @@ func CheckAddress(address string) error {
 		return fmt.Errorf("%q is no mail address such as user@example.org", address)
 	}
 	return nil
+}
+
+// notOfHost tells what cannot be in the name of a host or in an address in brackets.
+func notOfHost(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._:[]", r)
 }
 
 // harmless tells whether a text can stand as one word of a command.
