@@ -323,36 +323,35 @@ func (s *session) Create(ctx context.Context, name, mark string, dimensions int)
 	if code := state(err); code == "42P07" || code == "23505" { // it is there, or another is making it
 		err = &fault.Error{Kind: fault.Config, Op: "creating", Err: backend.ErrExists}
 	}
-	return canary(name), err
-}
-
-// canary is the place of a table that Create made. Its name is as the server quotes it where it needs no quotes.
-func canary(name string) backend.Place {
-	if !strings.Contains(name, ".") {
-		name = "public." + name
+	if err != nil {
+		return backend.Place{}, err
 	}
-	return backend.Place{Collection: name, Vector: "embedding"}
+	in, _, err := s.Marked(ctx, name, mark)
+	return in, err
 }
 
 // quoted writes a name for SQL.
 func quoted(name string) string {
-	schema, table, _ := strings.Cut(canary(name).Collection, ".")
+	schema, table, ok := strings.Cut(name, ".")
+	if !ok {
+		schema, table = "public", name
+	}
 	quote := func(part string) string { return `"` + strings.ReplaceAll(part, `"`, `""`) + `"` }
 	return quote(schema) + "." + quote(table)
 }
 
 // Marked reads the comment.
 func (s *session) Marked(ctx context.Context, name, mark string) (backend.Place, bool, error) {
-	answers, err := s.read(ctx, fmt.Sprintf("SELECT coalesce(obj_description(to_regclass(%s), 'pg_class') = %s, false), to_regclass(%[1]s) IS NULL",
-		literal(quoted(name)), literal(mark)))
+	answers, err := s.read(ctx, fmt.Sprintf(`SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), coalesce(obj_description(c.oid, 'pg_class') = %s, false)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)`, literal(mark), literal(quoted(name))))
 	if err != nil {
 		return backend.Place{}, false, err
 	}
-	row := answers[0].Rows[0]
-	if string(row[1]) == "t" {
+	if len(answers[0].Rows) == 0 {
 		return backend.Place{}, false, &fault.Error{Kind: fault.Config, Op: "looking for the table", Err: backend.ErrGone}
 	}
-	return canary(name), string(row[0]) == "t", nil
+	row := answers[0].Rows[0]
+	return backend.Place{Collection: string(row[0]), Vector: "embedding"}, string(row[1]) == "t", nil
 }
 
 // Write stores rows; those of a known ID are replaced.
@@ -398,7 +397,9 @@ func (s *session) Delete(ctx context.Context, in backend.Place, ids []string) er
 
 // Drop removes a table.
 func (s *session) Drop(ctx context.Context, name string) error {
-	s.forget(canary(name))
+	s.mu.Lock()
+	clear(s.shapes)
+	s.mu.Unlock()
 	err := s.write(ctx, "DROP TABLE IF EXISTS "+quoted(name))
 	if errors.Is(err, backend.ErrGone) {
 		return nil
