@@ -20,7 +20,7 @@ func latencySpikes() *collect.Collector {
 			for _, event := range answered(answer).Items() {
 				if parts := event.Items(); len(parts) >= 3 {
 					addNumber(out, last, parts[1], 1, parts[0].Text())
-					addNumber(out, took, parts[2], 1e-3, parts[0].Text())
+					addNumber(out, took, parts[2], 1e3, parts[0].Text())
 				}
 			}
 			return nil
@@ -118,7 +118,7 @@ func slowlogLast() *collect.Collector {
 				out.Add(took, 0)
 			case len(entries[0].Items()) >= 3:
 				addNumber(out, id, entries[0].Items()[0], 1)
-				addNumber(out, took, entries[0].Items()[2], 1e-6)
+				addNumber(out, took, entries[0].Items()[2], 1e6)
 			}
 			return nil
 		},

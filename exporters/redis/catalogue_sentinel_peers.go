@@ -67,7 +67,7 @@ type sentinelFamilies struct {
 type sentinelNumber struct {
 	field  string
 	family *metric.Family
-	scale  float64
+	per  float64
 }
 
 func newSentinelFamilies(peers bool) *sentinelFamilies {
@@ -79,7 +79,7 @@ func newSentinelFamilies(peers bool) *sentinelFamilies {
 			{"parallel-syncs", gauge("sentinel_master_setting_parallel_syncs", "Replicas that turn to a new master at the same time.", labels...), 1},
 			{"down-after-milliseconds", gauge("sentinel_master_setting_down_after_milliseconds", "Silence after which the master counts as down, in milliseconds.", labels...), 1},
 			{"config-epoch", gauge("sentinel_master_config_epoch", "Epoch of the master's configuration, which grows with each failover.", labels...), 1},
-			{"last-ok-ping-reply", gauge("sentinel_master_last_ok_ping_reply_seconds", "Time since the master last answered a ping in order.", labels...), 1e-3},
+			{"last-ok-ping-reply", gauge("sentinel_master_last_ok_ping_reply_seconds", "Time since the master last answered a ping in order.", labels...), 1e3},
 		},
 		quorum: gauge("sentinel_master_ckquorum_status", "Whether enough sentinels can be reached for a failover (1) or not (0), and the word for it.", "master_name", "message"),
 		good: map[string]*metric.Family{
@@ -170,7 +170,7 @@ func (s *sentinelTalk) masters(masters []value, out *metric.Batch) {
 	for i, m := range masters {
 		name, address := m.Get("name").Text(), m.Get("ip").Text()+":"+m.Get("port").Text()
 		for _, n := range s.numbers {
-			addNumber(out, n.family, m.Get(n.field), n.scale, name, address)
+			addNumber(out, n.family, m.Get(n.field), n.per, name, address)
 		}
 		if i >= maxMasters {
 			out.Limited += 3
