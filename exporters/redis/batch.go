@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"strconv"
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -11,8 +12,14 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 )
 
+// inDatabase is a question that is put to another database than the connection's own.
+func inDatabase(number int, question collect.Question) collect.Question {
+	question.Prelude = []string{ask("SELECT", strconv.Itoa(number)).Text}
+	return question
+}
+
 // Do asks all questions in one pipeline. A question that several collectors have is asked once, and one for which the
-// server lacks the command is not asked again on this connection.
+// server lacks the command is not asked again on this connection. At its end the connection's own database is selected.
 func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(int, collect.Answer, error)) error {
 	if c.guard != nil && (c.guard.frame.inside() || c.guard.replies != c.asked) {
 		return fault.New(fault.Malformed, "the server says what nobody asked")
@@ -40,8 +47,11 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 	} else {
 		c.asked += len(b.sent)
 	}
-	b.deliver(len(questions))
-	return nil
+	if err := b.askElsewhere(ctx); err != nil {
+		return err
+	}
+	b.deliver()
+	return b.astray
 }
 
 // batch is one pipeline with who waits for what of it.
@@ -54,17 +64,22 @@ type batch struct {
 	arrived   int
 	next      int // question to be read
 	nonce     string
+	elsewhere []moved // questions that another node of the cluster has to answer
+	astray    error   // why the connection's own database could not be selected again
+	refusal   error   // of the last change of the database
 }
 
-// command is a question that is sent.
+// command is a question that is sent, or a change of the database.
 type command struct {
-	question int
+	question int    // -1 for a change of the database
+	home     bool   // it goes back to the connection's own
 	name     string // as in conn.lacking
 	nonce    bool   // its answer must be the batch's nonce
 }
 
 // outcome is what is known of a question's answer.
 type outcome struct {
+	known  bool
 	same   int // 1 + the question whose answer it shares
 	shared int // questions that wait for this one's answer
 	tree   *tree
@@ -74,29 +89,59 @@ type outcome struct {
 // plan puts the questions into a pipeline.
 func (b *batch) plan(ctx context.Context) (goredis.Pipeliner, error) {
 	pipe, into := b.conn.session.Pipeline(), &sink{take: b.take}
-	first := map[string]int{}
+	send := func(cmd command, args []string) {
+		b.sent = append(b.sent, cmd)
+		_ = pipe.Process(ctx, goredis.NewRawWriteToCmd(ctx, into, b.conn.wire(args)...)) // which only queues it
+	}
+	first, selected := map[string]int{}, ""
 	for i, question := range b.questions {
-		if at, asked := first[question.Text]; asked {
-			b.outcomes[i].same = at + 1
+		prelude := strings.Join(question.Prelude, "")
+		if at, asked := first[prelude+question.Text]; asked {
+			b.outcomes[i] = outcome{same: at + 1}
 			b.outcomes[at].shared++
 			continue
 		}
-		first[question.Text] = i
+		first[prelude+question.Text] = i
 		args, err := arguments(question)
 		if err != nil {
 			return nil, err
 		}
-		if b.outcomes[i].err = b.conn.lacks(args); b.outcomes[i].err != nil {
+		if err := b.conn.lacks(args); err != nil {
+			b.outcomes[i] = outcome{known: true, err: err}
 			continue
+		}
+		if node := b.conn.nodes.home(question); node != "" {
+			b.elsewhere = append(b.elsewhere, moved{i, node})
+			continue
+		}
+		if prelude != selected {
+			change, err := b.conn.change(prelude)
+			if err != nil {
+				return nil, err
+			}
+			send(command{question: -1, home: prelude == ""}, change)
+			selected = prelude
 		}
 		cmd := command{question: i, name: commandName(args)}
 		if cmd.nonce = len(args) == 1 && args[0] == ping && !has(b.conn.id, sentinel); cmd.nonce {
 			args = append(args, b.nonce)
 		}
-		b.sent = append(b.sent, cmd)
-		_ = pipe.Process(ctx, goredis.NewRawWriteToCmd(ctx, into, b.conn.wire(args)...)) // which only queues it
+		send(cmd, args)
+	}
+	if selected != "" {
+		change, err := b.conn.change("")
+		send(command{question: -1, home: true}, change)
+		return pipe, err
 	}
 	return pipe, nil
+}
+
+// change is the command of a prelude, or the one that goes back to the connection's own database.
+func (c *conn) change(prelude string) ([]string, error) {
+	if prelude == "" {
+		return []string{"SELECT", strconv.Itoa(c.database)}, nil
+	}
+	return arguments(collect.Question{Text: prelude})
 }
 
 // wire gives a command as the server knows it.
@@ -135,24 +180,41 @@ func (b *batch) take(raw []byte) error {
 	if err != nil {
 		return err
 	}
-	if refused := parsed.Err(); refused != nil {
-		b.refused(cmd, refused)
-	} else if cmd.nonce && parsed.Text() != b.nonce {
-		return fault.New(fault.Malformed, "an answer to another question")
-	} else {
-		b.outcomes[cmd.question].tree = &tree{value: parsed}
+	refused := parsed.Err()
+	if cmd.question < 0 {
+		b.refusal = refused
+		if cmd.home {
+			b.astray = refused
+		}
+		return nil
 	}
-	b.deliver(cmd.question + 1)
+	switch to := &b.outcomes[cmd.question]; {
+	case b.refusal != nil: // it was put to another database than meant
+		to.known, to.err = true, b.refusal
+	case refused != nil:
+		b.refused(cmd, refused)
+	case cmd.nonce && parsed.Text() != b.nonce:
+		return fault.New(fault.Malformed, "an answer to another question")
+	default:
+		to.known, to.tree = true, &tree{value: parsed}
+	}
+	b.deliver()
 	return nil
 }
 
 // refused takes note of what the server says instead of an answer.
 func (b *batch) refused(cmd command, err error) {
-	if cmd.nonce && answers(err) {
-		b.outcomes[cmd.question].tree = &tree{}
+	to := &b.outcomes[cmd.question]
+	if node := b.conn.nodes.moved(b.questions[cmd.question], err); node != "" {
+		b.elsewhere = append(b.elsewhere, moved{cmd.question, node})
 		return
 	}
-	b.outcomes[cmd.question].err = err
+	to.known = true
+	if cmd.nonce && answers(err) {
+		to.tree = &tree{}
+		return
+	}
+	to.err = err
 	if absent, name := absence(err, cmd.name); absent && !vital(name) {
 		if b.conn.lacking == nil {
 			b.conn.lacking = map[string]error{}
@@ -165,12 +227,17 @@ func (b *batch) refused(cmd command, err error) {
 // server that lacks them is none, and what stands there for a while may be replaced by one on the same connection.
 func vital(name string) bool { return name == ping || name == infoAll[0] }
 
-// deliver hands out what is known of the questions before one.
-func (b *batch) deliver(before int) {
-	for ; b.next < before; b.next++ {
+// deliver hands out answers in order, as far as they are known.
+func (b *batch) deliver() {
+	for ; b.next < len(b.outcomes); b.next++ {
 		from := &b.outcomes[b.next]
 		if from.same > 0 {
 			from = &b.outcomes[from.same-1]
+		}
+		if !from.known {
+			return
+		}
+		if b.outcomes[b.next].same > 0 {
 			from.shared--
 		}
 		if from.err != nil {
@@ -178,10 +245,11 @@ func (b *batch) deliver(before int) {
 			continue
 		}
 		b.conn.note(b.questions[b.next], from.tree)
-		b.read(b.next, &reply{tree: from.tree}, nil)
+		answer := &reply{tree: from.tree}
 		if from.shared == 0 {
 			from.tree = nil // it may be large
 		}
+		b.read(b.next, answer, nil)
 	}
 }
 

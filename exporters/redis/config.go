@@ -36,7 +36,9 @@ func (b *backend) Flags(a *kingpin.Application) {
 }
 
 // Catalogue lists the collectors.
-func (b *backend) Catalogue() (collect.Catalogue, error) { return catalogue(options{emptyDatabases: true, redactConfig: true}) }
+func (b *backend) Catalogue() (collect.Catalogue, error) {
+	return catalogue(options{emptyDatabases: true, redactConfig: true})
+}
 
 // Load reads everything anew.
 func (b *backend) Load(_ func(string) bool, _ time.Duration) (*app.Setup, error) {

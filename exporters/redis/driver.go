@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 )
 
 // maxBatch is how many bytes all answers of a batch may have.
@@ -24,6 +25,7 @@ type driver struct {
 	guard    func(network, address string, c syscall.RawConn) error // on the addresses that names resolve to
 	renamed  map[string]string                                      // commands that the server knows under other names; "" for one that it must not be asked
 	write    []collect.Probe                                        // of the health check, where one is configured
+	follow   bool                                                   // to the nodes of a cluster that have the keys
 }
 
 // settings is how to reach a server, and as whom.
@@ -53,11 +55,24 @@ const (
 
 // Connect opens a connection and asks who is there.
 func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
-	s, err := d.settings()
+	c, err := d.open(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{driver: d, tls: s.tls, dialer: net.Dialer{Control: d.guard, Timeout: s.timeout}}
+	c.nodes.follow, c.nodes.driver = d.follow, d
+	return c, nil
+}
+
+// open connects to the server that is configured, or to another node of its cluster.
+func (d *driver) open(ctx context.Context, node string) (*conn, error) {
+	s, err := d.settings()
+	if err != nil {
+		return nil, fault.Wrap(fault.Config, "connection settings", err)
+	}
+	if node != "" {
+		s.network, s.address = "tcp", node
+	}
+	c := &conn{driver: d, tls: s.tls, database: s.database, dialer: net.Dialer{Control: d.guard, Timeout: s.timeout}}
 	c.client = goredis.NewClient(s.options(c))
 	c.client.AddHook(greeting{c})
 	c.session = c.client.Conn()
@@ -107,9 +122,12 @@ type conn struct {
 	meter   collect.Meter
 	guard   *guard
 	id      collect.Identity
-	greeted error
-	asked   int              // replies that the server owes us in all, since it is known
-	lacking map[string]error // what the server said of commands that it does not have
+	nodes   nodes // others of the cluster
+
+	database int // its own
+	greeted  error
+	asked    int              // replies that the server owes us in all, since it is known
+	lacking  map[string]error // what the server said of commands that it does not have
 
 	mu     sync.Mutex
 	raw    net.Conn
@@ -177,10 +195,11 @@ func (c *conn) hello(ctx context.Context, name string) error {
 func (c *conn) Identity() collect.Identity { return c.id }
 
 // Usage counts what the connection cost.
-func (c *conn) Usage() collect.Usage { return c.meter.Usage() }
+func (c *conn) Usage() collect.Usage { return plus(c.meter.Usage(), c.nodes.usage()) }
 
 // Close ends the connection.
 func (c *conn) Close() {
+	c.nodes.close()
 	c.abandon()
 	_ = c.session.Close() // closed already
 	_ = c.client.Close()

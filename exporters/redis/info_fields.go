@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
@@ -279,10 +277,4 @@ var tile38Fields = []infoField{
 	{"tile38_go_goroutines", "tile38_go_goroutines_total", g, "", 0, "Tile38", "Threads of the language."},
 	{"tile38_last_gc_time_seconds", "tile38_last_gc_time_seconds", g, "", 0, "Tile38", "When memory was last cleaned up."},
 	{"tile38_next_gc_bytes", "tile38_next_gc_bytes", g, "", 0, "Tile38", "Size of the heap at which memory is next cleaned up."},
-}
-
-// openInfo tells whether a field is one that a rule names rather than the table: the fields of a cluster's messages,
-// whose kinds grow with each version.
-func openInfo(field string) bool {
-	return strings.HasPrefix(field, "cluster_stats_messages_")
 }
