@@ -102,7 +102,9 @@ func refusal(status int) error {
 }
 
 // Wait sleeps.
-func (a api) Wait(ctx context.Context, pause time.Duration) error { return sleep(ctx, pause) }
+func (a api) Wait(ctx context.Context, pause time.Duration, wake <-chan struct{}) error {
+	return sleep(ctx, pause, wake)
+}
 
 // Close gives kept connections back.
 func (a api) Close() { a.client.CloseIdleConnections() }

@@ -237,9 +237,9 @@ func (s *imapSession) removeFrom(ctx context.Context, folder string, set imap.UI
 }
 
 // Wait idles where the server offers it and there is one folder.
-func (s *imapSession) Wait(ctx context.Context, pause time.Duration) error {
+func (s *imapSession) Wait(ctx context.Context, pause time.Duration, wake <-chan struct{}) error {
 	if pause < idleFrom || len(s.folders()) > 1 || !s.caps.Has(imap.CapIdle) {
-		return sleep(ctx, pause)
+		return sleep(ctx, pause, wake)
 	}
 	defer s.wire.bind(ctx)()
 	idle, err := s.client.Idle()
@@ -250,6 +250,7 @@ func (s *imapSession) Wait(ctx context.Context, pause time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-wake:
 	case <-s.changed:
 	case <-s.client.Closed():
 	case <-ctx.Done():

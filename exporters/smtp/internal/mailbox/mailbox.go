@@ -34,8 +34,8 @@ type Session interface {
 	Look(ctx context.Context) ([]Found, error)
 	// Remove removes messages that the last Look has found, and tells how many.
 	Remove(ctx context.Context, messages []Found) (int, error)
-	// Wait returns after the pause, or sooner where the box tells that something has arrived.
-	Wait(ctx context.Context, pause time.Duration) error
+	// Wait returns after the pause, or sooner when it is woken or the box tells that something has arrived.
+	Wait(ctx context.Context, pause time.Duration, wake <-chan struct{}) error
 	Close()
 }
 
@@ -48,12 +48,14 @@ type Found struct {
 	number uint32 // the same, where it is a number
 }
 
-// sleep waits for a time that a context may cut.
-func sleep(ctx context.Context, pause time.Duration) error {
+// sleep waits for a time unless it is woken before.
+func sleep(ctx context.Context, pause time.Duration, wake <-chan struct{}) error {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
+	case <-wake:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -178,8 +178,8 @@ func (s *maildirSession) Remove(_ context.Context, messages []Found) (int, error
 }
 
 // Wait sleeps.
-func (s *maildirSession) Wait(ctx context.Context, pause time.Duration) error {
-	return sleep(ctx, pause)
+func (s *maildirSession) Wait(ctx context.Context, pause time.Duration, wake <-chan struct{}) error {
+	return sleep(ctx, pause, wake)
 }
 
 // Close does nothing: no file stays open.

@@ -125,11 +125,11 @@ func (s *pop3Session) leave(ctx context.Context) error {
 }
 
 // Wait logs out and sleeps.
-func (s *pop3Session) Wait(ctx context.Context, pause time.Duration) error {
+func (s *pop3Session) Wait(ctx context.Context, pause time.Duration, wake <-chan struct{}) error {
 	if err := s.leave(ctx); err != nil {
 		return err
 	}
-	return sleep(ctx, max(pause, pollPOP3))
+	return sleep(ctx, max(pause, pollPOP3), wake)
 }
 
 // Close hangs up.

@@ -202,7 +202,7 @@ func TestRealBoxes(t *testing.T) {
 				t.Errorf("%d messages are left, want the %d of others", got, others)
 			}
 			look()
-			if err := session.Wait(ctx, 10*time.Millisecond); err != nil {
+			if err := session.Wait(ctx, 10*time.Millisecond, nil); err != nil {
 				t.Error(err)
 			}
 			look()
@@ -224,7 +224,7 @@ func TestIdle(t *testing.T) {
 	}
 	begun := time.Now()
 	time.AfterFunc(100*time.Millisecond, func() { p.deliver(mark.Message(marks.New(time.Now()), "a@b.c", "a@b.c")) })
-	if err := session.Wait(t.Context(), 20*time.Second); err != nil {
+	if err := session.Wait(t.Context(), 20*time.Second, nil); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(begun); took > 5*time.Second {
@@ -233,7 +233,7 @@ func TestIdle(t *testing.T) {
 	if found, err := session.Look(t.Context()); err != nil || len(found) != 1 {
 		t.Errorf("%v, %v", found, err)
 	}
-	if err := session.Wait(t.Context(), 1100*time.Millisecond); err != nil {
+	if err := session.Wait(t.Context(), 1100*time.Millisecond, nil); err != nil {
 		t.Errorf("nothing arrives: %v", err)
 	}
 }
