@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/smtp"
 )
 
 // hello is how a scripted server greets and begins TLS.
@@ -52,10 +54,10 @@ const full = envelope + `
 
 // A whole dialogue takes the turn-arounds that there must be, and reports each phase.
 func TestWholeDialogue(t *testing.T) {
-	a := newAuthority(t)
-	address, server := serve(t, a.good(), full)
-	r := hold(t, a.plan(address))
-	if err := server.wait(); err != nil || !r.OK() || r.Farewell != nil {
+	a := smtp.NewAuthority(t)
+	server := smtp.New(t, a.Good(), full)
+	r := hold(t, farthest(a, server.Addr))
+	if err := server.Wait(); err != nil || !r.OK() || r.Farewell != nil {
 		t.Fatalf("%v, %v, %v\n%s", err, r.Failure, r.Farewell, said(r))
 	}
 	var steps []string
@@ -70,7 +72,7 @@ func TestWholeDialogue(t *testing.T) {
 	if r.TurnArounds != 7 || !r.Sent || r.Hello.Size != 1000 || strings.Join(r.Hello.Auth, " ") != "LOGIN PLAIN" || !r.TLS.Verified {
 		t.Errorf("%d turn-arounds, sent %v, %+v, %+v", r.TurnArounds, r.Sent, r.Hello, r.TLS)
 	}
-	if got := strings.Join(server.heard[len(server.heard)-5:], ""); got != "Subject: x\r\n\r\n..hello\r\n.\r\nQUIT\r\n" {
+	if got := strings.Join(server.Heard()[len(server.Heard())-5:], ""); got != "Subject: x\r\n\r\n..hello\r\n.\r\nQUIT\r\n" {
 		t.Errorf("the message came as %q", got)
 	}
 	if text := said(r); strings.Contains(text, "hunter2") || strings.Contains(text, "AHVzZXI") || !strings.Contains(text, "AUTH PLAIN <secret>") {
@@ -80,8 +82,8 @@ func TestWholeDialogue(t *testing.T) {
 
 // With CHUNKING the message travels with its envelope.
 func TestChunking(t *testing.T) {
-	a := newAuthority(t)
-	address, server := serve(t, a.good(), hello+`
+	a := smtp.NewAuthority(t)
+	server := smtp.New(t, a.Good(), hello+`
 		S 250-mail.test
 		S 250-AUTH PLAIN
 		S 250-PIPELINING
@@ -98,15 +100,15 @@ func TestChunking(t *testing.T) {
 		C QUIT
 		S 221 bye
 	`)
-	r := hold(t, a.plan(address))
-	if err := server.wait(); err != nil || !r.OK() || r.TurnArounds != 6 || !r.Sent {
+	r := hold(t, farthest(a, server.Addr))
+	if err := server.Wait(); err != nil || !r.OK() || r.TurnArounds != 6 || !r.Sent {
 		t.Fatalf("%v, %v, %d turn-arounds, sent %v\n%s", err, r.Failure, r.TurnArounds, r.Sent, said(r))
 	}
 }
 
 // Every phase can fail, and each in its ways.
 func TestFailures(t *testing.T) {
-	a := newAuthority(t)
+	a := smtp.NewAuthority(t)
 	base := func(*Plan) {}
 	plain := func(p *Plan) { p.TLS, p.Auth = NoTLS, nil }
 	implicit := func(p *Plan) { p.TLS = Implicit }
@@ -119,65 +121,65 @@ func TestFailures(t *testing.T) {
 		reason Reason
 		code   int
 	}{
-		"silent":                 {a.good(), "WAIT", base, Banner, Timeout, 0},
-		"hangs up":               {a.good(), "", base, Banner, Closed, 0},
-		"reset":                  {a.good(), greeted + "RESET", base, EHLO, Reset, 0},
-		"421 banner":             {a.good(), "S 421 4.3.2 not now", base, Banner, Unavailable, 421},
-		"554 banner":             {a.good(), "S 554 5.7.1 no\nC QUIT\nS 221 bye", base, Banner, Rejected, 554},
-		"450 banner":             {a.good(), "S 450 later\nC QUIT\nS 221 bye", base, Banner, Temporary, 450},
-		"250 banner":             {a.good(), "S 250 what\nC QUIT\nS 221 bye", base, Banner, UnexpectedCode, 250},
-		"HTTP":                   {a.good(), "S HTTP/1.1 400 Bad Request", base, Banner, BadReply, 0},
-		"garbage":                {a.good(), `R "\xff\xfe\x00\x01\x02"`, base, Banner, BadReply, 0},
-		"NUL":                    {a.good(), `R "220 a\x00b\r\n"`, base, Banner, BadReply, 0},
-		"bare LF":                {a.good(), `R "220 a\n"`, base, Banner, BadReply, 0},
-		"bare CR":                {a.good(), `R "220 a\rb\r\n"`, base, Banner, BadReply, 0},
-		"changing code":          {a.good(), `R "220-a\r\n250 b\r\n"`, base, Banner, BadReply, 0},
-		"teaser, then silence":   {a.good(), "S 220-wait\nWAIT", base, Banner, Timeout, 0},
-		"EHLO refused":           {a.good(), greeted + "S 502 5.5.2 what\nC QUIT\nS 221 bye", base, EHLO, Rejected, 502},
-		"EHLO twice answered":    {a.good(), greeted + `R "250-a\r\n250 STARTTLS\r\n250 b\r\n"`, base, STARTTLS, BadReply, 250},
-		"EHLO, then 421":         {a.good(), greeted + `R "250-a\r\n250 STARTTLS\r\n421 bye\r\n"`, base, STARTTLS, Unavailable, 421},
-		"extension missing":      {a.good(), hello + offers + "C QUIT\nS 221 bye", func(p *Plan) { p.Extensions = []string{"DSN"} }, EHLO, NoExtension, 250},
-		"no STARTTLS":            {a.good(), greeted + "S 250 mail.test\nC QUIT\nS 221 bye", base, STARTTLS, NoSTARTTLS, 0},
-		"STARTTLS stripped":      {a.good(), greeted + "S 250-mail.test\nS 250 XXXXXXXA\nC QUIT\nS 221 bye", base, STARTTLS, STARTTLSHidden, 0},
-		"STARTTLS 454":           {a.good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\nS 454 4.7.0 no\nC QUIT\nS 221 bye", base, STARTTLS, Temporary, 454},
-		"STARTTLS 501":           {a.good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\nS 501 no\nC QUIT\nS 221 bye", base, STARTTLS, Rejected, 501},
-		"STARTTLS injected":      {a.good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\n" + `R "220 go\r\n250 evil\r\n"`, base, STARTTLS, EarlyData, 220},
-		"STARTTLS, no TLS":       {a.good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\nS 220 go\nN 5\nS 500 what is that", base, TLS, NoTLSSpoken, 0},
-		"implicit, no TLS":       {a.good(), "S 220 mail.test", implicit, TLS, NoTLSSpoken, 0},
-		"TLS silent":             {a.good(), "WAIT", implicit, TLS, Timeout, 0},
-		"TLS cut":                {a.good(), "N 10\nRESET", implicit, TLS, Reset, 0},
-		"expired":                {a.server("mail.test", -2*day, -day), "TLS", implicit, TLS, Expired, 0},
-		"not yet valid":          {a.server("mail.test", day, 2*day), "TLS", implicit, TLS, NotYetValid, 0},
-		"wrong name":             {a.server("other.test", -day, day), "TLS", implicit, TLS, WrongName, 0},
-		"unknown CA":             {newAuthority(t).good(), "TLS", implicit, TLS, UnknownCA, 0},
-		"expires soon":           {a.server("mail.test", -day, day), "TLS", func(p *Plan) { p.TLS, p.MinValidity = Implicit, 2*day }, TLS, ExpiresSoon, 0},
-		"TLS 1.0 only":           {limited(a.good(), tls.VersionTLS10), "TLS", implicit, TLS, TLSVersion, 0},
-		"TLS 1.1 only":           {limited(a.good(), tls.VersionTLS11), "TLS", implicit, TLS, TLSVersion, 0},
-		"client cert":            {demanding(a.good()), "TLS\nS 220 hi", implicit, Banner, Unreachable, 0},
-		"AUTH not offered":       {a.good(), hello + "S 250 mail.test\nC QUIT\nS 221 bye", base, Auth, NoAuth, 0},
-		"AUTH without TLS":       {a.good(), greeted + "S 250-a\nS 250 AUTH PLAIN\nC QUIT\nS 221 bye", func(p *Plan) { p.TLS = NoTLS }, Auth, ExposedPassword, 0},
-		"AUTH unverified":        {newAuthority(t).good(), hello + offers + "C QUIT\nS 221 bye", func(p *Plan) { p.Unverified = true }, Auth, ExposedPassword, 0},
-		"AUTH refused":           {a.good(), hello + offers + "C AUTH PLAIN\nS 535 5.7.8 no\nC QUIT\nS 221 bye", base, Auth, AuthRejected, 535},
-		"AUTH later":             {a.good(), hello + offers + "C AUTH PLAIN\nS 454 4.7.0 later\nC QUIT\nS 221 bye", base, Auth, Temporary, 454},
-		"AUTH challenged oddly":  {a.good(), hello + offers + "C AUTH PLAIN\nS 334 !!!", base, Auth, BadReply, 334},
-		"sender refused":         {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 553 5.7.1 no\nS 503 no\nS 503 no\nC QUIT\nS 221 bye", base, Mail, SenderRejected, 553},
-		"too large":              {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 552 5.3.4 too large\nS 503 no\nS 503 no\nC QUIT\nS 221 bye", base, Mail, TooLarge, 552},
-		"recipient refused":      {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 5.1.1 unknown\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RcptRejected, 550},
-		"refused, but 354":       {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 5.1.1 unknown\nS 354 go\nC .\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RcptRejected, 550},
-		"relay denied 454":       {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 454 4.7.1 <b>: Relay access denied\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RelayDenied, 454},
-		"relay denied 550":       {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 relay not permitted\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RelayDenied, 550},
-		"greylisted":             {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 451 4.7.1 come again\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, Greylisted, 451},
-		"mailbox busy":           {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 450 4.2.1 busy\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, Temporary, 450},
-		"DATA refused":           {a.good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 554 5.5.1 no\nC QUIT\nS 221 bye", base, Data, DataRejected, 554},
-		"message refused":        {a.good(), envelope + "B\nS 554 5.7.1 spam\nC QUIT\nS 221 bye", base, Data, DataRejected, 554},
-		"cut after the dot":      {a.good(), envelope + "B", base, Data, Closed, 0},
-		"silent after the dot":   {a.good(), envelope + "B\nWAIT", base, Data, Timeout, 0},
-		"unadvertised extension": {a.good(), greeted + "S 250 a\nC QUIT\nS 221 bye", func(p *Plan) { plain(p); p.Message.To = "bä@mail.test" }, Mail, NoExtension, 0},
+		"silent":                 {a.Good(), "WAIT", base, Banner, Timeout, 0},
+		"hangs up":               {a.Good(), "", base, Banner, Closed, 0},
+		"reset":                  {a.Good(), greeted + "RESET", base, EHLO, Reset, 0},
+		"421 banner":             {a.Good(), "S 421 4.3.2 not now", base, Banner, Unavailable, 421},
+		"554 banner":             {a.Good(), "S 554 5.7.1 no\nC QUIT\nS 221 bye", base, Banner, Rejected, 554},
+		"450 banner":             {a.Good(), "S 450 later\nC QUIT\nS 221 bye", base, Banner, Temporary, 450},
+		"250 banner":             {a.Good(), "S 250 what\nC QUIT\nS 221 bye", base, Banner, UnexpectedCode, 250},
+		"HTTP":                   {a.Good(), "S HTTP/1.1 400 Bad Request", base, Banner, BadReply, 0},
+		"garbage":                {a.Good(), `R "\xff\xfe\x00\x01\x02"`, base, Banner, BadReply, 0},
+		"NUL":                    {a.Good(), `R "220 a\x00b\r\n"`, base, Banner, BadReply, 0},
+		"bare LF":                {a.Good(), `R "220 a\n"`, base, Banner, BadReply, 0},
+		"bare CR":                {a.Good(), `R "220 a\rb\r\n"`, base, Banner, BadReply, 0},
+		"changing code":          {a.Good(), `R "220-a\r\n250 b\r\n"`, base, Banner, BadReply, 0},
+		"teaser, then silence":   {a.Good(), "S 220-wait\nWAIT", base, Banner, Timeout, 0},
+		"EHLO refused":           {a.Good(), greeted + "S 502 5.5.2 what\nC QUIT\nS 221 bye", base, EHLO, Rejected, 502},
+		"EHLO twice answered":    {a.Good(), greeted + `R "250-a\r\n250 STARTTLS\r\n250 b\r\n"`, base, STARTTLS, BadReply, 250},
+		"EHLO, then 421":         {a.Good(), greeted + `R "250-a\r\n250 STARTTLS\r\n421 bye\r\n"`, base, STARTTLS, Unavailable, 421},
+		"extension missing":      {a.Good(), hello + offers + "C QUIT\nS 221 bye", func(p *Plan) { p.Extensions = []string{"DSN"} }, EHLO, NoExtension, 250},
+		"no STARTTLS":            {a.Good(), greeted + "S 250 mail.test\nC QUIT\nS 221 bye", base, STARTTLS, NoSTARTTLS, 0},
+		"STARTTLS stripped":      {a.Good(), greeted + "S 250-mail.test\nS 250 XXXXXXXA\nC QUIT\nS 221 bye", base, STARTTLS, STARTTLSHidden, 0},
+		"STARTTLS 454":           {a.Good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\nS 454 4.7.0 no\nC QUIT\nS 221 bye", base, STARTTLS, Temporary, 454},
+		"STARTTLS 501":           {a.Good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\nS 501 no\nC QUIT\nS 221 bye", base, STARTTLS, Rejected, 501},
+		"STARTTLS injected":      {a.Good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\n" + `R "220 go\r\n250 evil\r\n"`, base, STARTTLS, EarlyData, 220},
+		"STARTTLS, no TLS":       {a.Good(), greeted + "S 250-a\nS 250 STARTTLS\nC STARTTLS\nS 220 go\nN 5\nS 500 what is that", base, TLS, NoTLSSpoken, 0},
+		"implicit, no TLS":       {a.Good(), "S 220 mail.test", implicit, TLS, NoTLSSpoken, 0},
+		"TLS silent":             {a.Good(), "WAIT", implicit, TLS, Timeout, 0},
+		"TLS cut":                {a.Good(), "N 10\nRESET", implicit, TLS, Reset, 0},
+		"expired":                {a.Server("mail.test", -2*smtp.Day, -smtp.Day), "TLS", implicit, TLS, Expired, 0},
+		"not yet valid":          {a.Server("mail.test", smtp.Day, 2*smtp.Day), "TLS", implicit, TLS, NotYetValid, 0},
+		"wrong name":             {a.Server("other.test", -smtp.Day, smtp.Day), "TLS", implicit, TLS, WrongName, 0},
+		"unknown CA":             {smtp.NewAuthority(t).Good(), "TLS", implicit, TLS, UnknownCA, 0},
+		"expires soon":           {a.Server("mail.test", -smtp.Day, smtp.Day), "TLS", func(p *Plan) { p.TLS, p.MinValidity = Implicit, 2*smtp.Day }, TLS, ExpiresSoon, 0},
+		"TLS 1.0 only":           {limited(a.Good(), tls.VersionTLS10), "TLS", implicit, TLS, TLSVersion, 0},
+		"TLS 1.1 only":           {limited(a.Good(), tls.VersionTLS11), "TLS", implicit, TLS, TLSVersion, 0},
+		"client cert":            {demanding(a.Good()), "TLS\nS 220 hi", implicit, Banner, Unreachable, 0},
+		"AUTH not offered":       {a.Good(), hello + "S 250 mail.test\nC QUIT\nS 221 bye", base, Auth, NoAuth, 0},
+		"AUTH without TLS":       {a.Good(), greeted + "S 250-a\nS 250 AUTH PLAIN\nC QUIT\nS 221 bye", func(p *Plan) { p.TLS = NoTLS }, Auth, ExposedPassword, 0},
+		"AUTH unverified":        {smtp.NewAuthority(t).Good(), hello + offers + "C QUIT\nS 221 bye", func(p *Plan) { p.Unverified = true }, Auth, ExposedPassword, 0},
+		"AUTH refused":           {a.Good(), hello + offers + "C AUTH PLAIN\nS 535 5.7.8 no\nC QUIT\nS 221 bye", base, Auth, AuthRejected, 535},
+		"AUTH later":             {a.Good(), hello + offers + "C AUTH PLAIN\nS 454 4.7.0 later\nC QUIT\nS 221 bye", base, Auth, Temporary, 454},
+		"AUTH challenged oddly":  {a.Good(), hello + offers + "C AUTH PLAIN\nS 334 !!!", base, Auth, BadReply, 334},
+		"sender refused":         {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 553 5.7.1 no\nS 503 no\nS 503 no\nC QUIT\nS 221 bye", base, Mail, SenderRejected, 553},
+		"too large":              {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 552 5.3.4 too large\nS 503 no\nS 503 no\nC QUIT\nS 221 bye", base, Mail, TooLarge, 552},
+		"recipient refused":      {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 5.1.1 unknown\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RcptRejected, 550},
+		"refused, but 354":       {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 5.1.1 unknown\nS 354 go\nC .\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RcptRejected, 550},
+		"relay denied 454":       {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 454 4.7.1 <b>: Relay access denied\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RelayDenied, 454},
+		"relay denied 550":       {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 relay not permitted\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, RelayDenied, 550},
+		"greylisted":             {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 451 4.7.1 come again\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, Greylisted, 451},
+		"mailbox busy":           {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 450 4.2.1 busy\nS 554 no\nC QUIT\nS 221 bye", base, Rcpt, Temporary, 450},
+		"DATA refused":           {a.Good(), loggedIn + "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 554 5.5.1 no\nC QUIT\nS 221 bye", base, Data, DataRejected, 554},
+		"message refused":        {a.Good(), envelope + "B\nS 554 5.7.1 spam\nC QUIT\nS 221 bye", base, Data, DataRejected, 554},
+		"cut after the dot":      {a.Good(), envelope + "B", base, Data, Closed, 0},
+		"silent after the dot":   {a.Good(), envelope + "B\nWAIT", base, Data, Timeout, 0},
+		"unadvertised extension": {a.Good(), greeted + "S 250 a\nC QUIT\nS 221 bye", func(p *Plan) { plain(p); p.Message.To = "bä@mail.test" }, Mail, NoExtension, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address, _ := serve(t, c.tls, c.text)
-			plan := a.plan(address)
+			server := smtp.New(t, c.tls, c.text)
+			plan := farthest(a, server.Addr)
 			c.change(&plan)
 			r := hold(t, plan)
 			if r.Failure == nil || r.Failure.Phase != c.phase || r.Failure.Reason != c.reason || r.Failure.Code != c.code {
@@ -211,7 +213,7 @@ func demanding(c *tls.Config) *tls.Config {
 
 // A QUIT without an answer does not spoil what was reached.
 func TestFarewell(t *testing.T) {
-	a := newAuthority(t)
+	a := smtp.NewAuthority(t)
 	for name, c := range map[string]struct {
 		text   string
 		reason Reason
@@ -222,8 +224,8 @@ func TestFarewell(t *testing.T) {
 		"500":    {"C QUIT\nS 500 what", Rejected, 500},
 	} {
 		t.Run(name, func(t *testing.T) {
-			address, _ := serve(t, a.good(), envelope+"B\nS 250 2.0.0 queued\n"+c.text)
-			plan := a.plan(address)
+			server := smtp.New(t, a.Good(), envelope+"B\nS 250 2.0.0 queued\n"+c.text)
+			plan := farthest(a, server.Addr)
 			plan.Timeouts = map[Phase]time.Duration{Quit: 100 * time.Millisecond}
 			r := hold(t, plan)
 			if !r.OK() || !r.Sent || r.Farewell == nil || r.Farewell.Phase != Quit || r.Farewell.Reason != c.reason || r.Farewell.Code != c.code {
@@ -238,9 +240,9 @@ func TestFarewell(t *testing.T) {
 
 // What a server repeats of a secret is masked everywhere.
 func TestRepeatedSecrets(t *testing.T) {
-	a := newAuthority(t)
-	address, _ := serve(t, a.good(), hello+offers+"C AUTH PLAIN\nS 535 not AHVzZXIAaHVudGVyMg== nor hunter2\nC QUIT\nS 221 hunter2")
-	r := hold(t, a.plan(address))
+	a := smtp.NewAuthority(t)
+	server := smtp.New(t, a.Good(), hello+offers+"C AUTH PLAIN\nS 535 not AHVzZXIAaHVudGVyMg== nor hunter2\nC QUIT\nS 221 hunter2")
+	r := hold(t, farthest(a, server.Addr))
 	for _, text := range []string{said(r), r.Failure.String()} {
 		if strings.Contains(text, "hunter2") || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte("hunter2"))) || strings.Contains(text, "AHVz") {
 			t.Errorf("a secret shows:\n%s", text)

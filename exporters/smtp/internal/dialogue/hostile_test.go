@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/smtp"
 )
 
 // flood is a server that talks and talks: a fake, as no real one does. It hears nothing.
@@ -113,42 +116,42 @@ func TestHostilePeers(t *testing.T) {
 
 // A text that is no UTF-8 is no reason to fail, and does not come through.
 func TestInvalidUTF8(t *testing.T) {
-	address, _ := serve(t, nil, `
+	server := smtp.New(t, nil, `
 		R "220 m\xffil\x1b[31m\r\n"
 		C EHLO
 		R "250-\xfe\r\n250-S\xffZE 5\r\n250-SIZE \xff\r\n250 DSN\r\n"
 		C QUIT
 		S 221 bye
 	`)
-	r := hold(t, Plan{Address: address, Hello: "probe.test", TLS: NoTLS, Until: EHLO, Transcript: true})
+	r := hold(t, Plan{Address: server.Addr, Hello: "probe.test", TLS: NoTLS, Until: EHLO, Transcript: true})
 	if !r.OK() || strings.Join(r.Hello.Extensions, " ") != "DSN SIZE" || r.Hello.Size != 0 || r.Banner != "m?il?[31m" {
 		t.Errorf("%v, %+v, %q", r.Failure, r.Hello, r.Banner)
 	}
-	if strings.ContainsAny(said(r), "\xff\x1b\ufffd") {
+	if text := said(r); !utf8.ValidString(text) || strings.ContainsAny(text, "\x1b\ufffd") {
 		t.Errorf("the transcript:\n%s", said(r))
 	}
 }
 
 // A context that ends is the end of the dialogue, at whatever point, and leaves nothing behind.
 func TestCancellation(t *testing.T) {
-	a := newAuthority(t)
+	a := smtp.NewAuthority(t)
 	for _, text := range []string{"WAIT", "S 220 mail.test\nWAIT", "S 220 mail.test\nC EHLO\nS 250-a\nS 250 STARTTLS\nC STARTTLS\nS 220 go\nWAIT", hello + "WAIT", envelope + "B\nWAIT"} {
-		address, server := serve(t, a.good(), text)
+		server := smtp.New(t, a.Good(), text)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, cancel)
-		r := Run(ctx, a.plan(address))
+		r := Run(ctx, farthest(a, server.Addr))
 		if r.Failure == nil || r.Failure.Reason != Timeout || r.Took > time.Second {
 			t.Errorf("%v after %s\n%s", r.Failure, r.Took, said(r))
 		}
-		_ = server.wait() // the connection is closed
+		_ = server.Wait() // the connection is closed
 	}
 }
 
 // Each phase has its own time.
 func TestPhaseTimeouts(t *testing.T) {
-	a := newAuthority(t)
-	address, _ := serve(t, a.good(), hello+"WAIT")
-	plan := a.plan(address)
+	a := smtp.NewAuthority(t)
+	server := smtp.New(t, a.Good(), hello+"WAIT")
+	plan := farthest(a, server.Addr)
 	plan.Timeouts = map[Phase]time.Duration{EHLO: 80 * time.Millisecond, Banner: time.Minute}
 	r := hold(t, plan)
 	if r.Failure == nil || r.Failure.Phase != EHLO || r.Failure.Reason != Timeout || r.Took > 500*time.Millisecond {

@@ -1,8 +1,9 @@
-package dialogue
+// Package smtp is a fake mail server for tests: it says, word for word, what a test has it say, which no real server
+// can be made to do.
+package smtp
 
 import (
 	"bufio"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,7 +22,7 @@ import (
 	"time"
 )
 
-// script is a server that follows a text, a line for each step:
+// Server follows a text, a line for each step:
 //
 //	S 220 ready        sends a line
 //	R "a\x00b"         sends bytes as they are
@@ -32,24 +33,24 @@ import (
 //	WAIT               says nothing until the client has gone
 //	RESET              resets the connection
 //
-// It is a fake, for what no real server can be made to do. At the end of the text it hangs up.
-type script struct {
-	t       *testing.T
+// At the end of the text it hangs up.
+type Server struct {
+	Addr    string // host:port
 	tls     *tls.Config
 	ended   chan struct{}
 	mu      sync.Mutex
 	problem error
-	heard   []string
+	heard   []string // lines of the client
 }
 
-// serve follows a text for one connection and gives the address.
-func serve(t *testing.T, config *tls.Config, text string) (string, *script) {
+// New starts a server that follows a text for one connection, and ends it with the test.
+func New(t testing.TB, config *tls.Config, text string) *Server {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{t: t, tls: config, ended: make(chan struct{})}
+	s := &Server{tls: config, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
 		conn, err := listener.Accept()
@@ -65,18 +66,25 @@ func serve(t *testing.T, config *tls.Config, text string) (string, *script) {
 		}
 	}()
 	t.Cleanup(func() { _ = listener.Close(); <-s.ended })
-	return listener.Addr().String(), s
+	s.Addr = listener.Addr().String()
+	return s
 }
 
-// wait gives what went against the text.
-func (s *script) wait() error {
+// Heard gives the lines that the client has sent.
+func (s *Server) Heard() []string {
+	<-s.ended
+	return s.heard
+}
+
+// Wait waits for the end and gives what went against the text.
+func (s *Server) Wait() error {
 	<-s.ended
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.problem
 }
 
-func (s *script) follow(conn net.Conn, text string) error {
+func (s *Server) follow(conn net.Conn, text string) error {
 	raw, in := conn, bufio.NewReader(conn)
 	for line := range strings.Lines(text) {
 		verb, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -118,7 +126,7 @@ func (s *script) follow(conn net.Conn, text string) error {
 	return nil
 }
 
-func (s *script) read(in *bufio.Reader, want string) error {
+func (s *Server) read(in *bufio.Reader, want string) error {
 	got, err := in.ReadString('\n')
 	if err != nil {
 		return err
@@ -130,23 +138,24 @@ func (s *script) read(in *bufio.Reader, want string) error {
 	return nil
 }
 
-// authority makes certificates for tests.
-type authority struct {
+// Authority makes certificates for tests.
+type Authority struct {
 	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
+	Pool *x509.CertPool
 }
 
-func newAuthority(t testing.TB) *authority {
+// NewAuthority makes an authority.
+func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
-	a := &authority{t: t, pool: x509.NewCertPool()}
+	a := &Authority{t: t, Pool: x509.NewCertPool()}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true}
 	var der []byte
 	a.key, der = sign(t, template, template, nil)
 	a.cert, _ = x509.ParseCertificate(der)
-	a.pool.AddCert(a.cert)
+	a.Pool.AddCert(a.cert)
 	return a
 }
 
@@ -166,8 +175,8 @@ func sign(t testing.TB, template, parent *x509.Certificate, signer *ecdsa.Privat
 	return key, der
 }
 
-// server gives the configuration of a server with a certificate for a name, good between two times from now.
-func (a *authority) server(name string, from, to time.Duration) *tls.Config {
+// Server gives the configuration of a server with a certificate for a name, good between two times from now.
+func (a *Authority) Server(name string, from, to time.Duration) *tls.Config {
 	a.t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(to), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
@@ -175,35 +184,8 @@ func (a *authority) server(name string, from, to time.Duration) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS10}
 }
 
-const day = 24 * time.Hour
+// Day is how long certificates are counted in.
+const Day = 24 * time.Hour
 
-// good is a server that nothing is wrong with.
-func (a *authority) good() *tls.Config { return a.server("mail.test", -time.Hour, 90*day) }
-
-// plan is one for the scripted server that goes as far as can be.
-func (a *authority) plan(address string) Plan {
-	return Plan{
-		Address: address, Hello: "probe.test", TLS: StartTLS, ServerName: "mail.test", Roots: a.pool, MinVersion: tls.VersionTLS12,
-		Until: Data, Auth: &Credentials{Username: "user", Password: "hunter2"}, Transcript: true,
-		Message: &Message{From: "a@probe.test", To: "b@mail.test", Content: []byte("Subject: x\n\n.hello\n")},
-	}
-}
-
-// hold holds a dialogue within a second.
-func hold(t *testing.T, plan Plan) *Report {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	r := Run(ctx, plan)
-	if r.Took > 1200*time.Millisecond {
-		t.Errorf("the dialogue took %s", r.Took)
-	}
-	return r
-}
-
-// said gives the transcript, for messages of tests.
-func said(r *Report) string {
-	var b strings.Builder
-	_ = r.WriteTranscript(&b)
-	return b.String()
-}
+// Good is a server that nothing is wrong with.
+func (a *Authority) Good() *tls.Config { return a.Server("mail.test", -time.Hour, 90*Day) }
