@@ -28,6 +28,10 @@ func beyond(o beyondOptions) collect.Catalogue {
 		slowlog(), commandlog(),
 		// catalogue_clients.go
 		clientSummary(),
+		// catalogue_eviction.go
+		clientEviction(),
+		// catalogue_threads.go
+		ioThreads(),
 		// catalogue_security.go
 		aclLog(),
 		// catalogue_replication.go
@@ -38,8 +42,6 @@ func beyond(o beyondOptions) collect.Catalogue {
 		memoryCategories(),
 		// catalogue_keyspace.go
 		keySizes(), keyspaceExpiry(),
-		// catalogue_keys.go
-		keySampler(o.sampling),
 		// catalogue_functions.go
 		functions(),
 		// catalogue_scripts.go
@@ -50,6 +52,8 @@ func beyond(o beyondOptions) collect.Catalogue {
 		clusterNodes(), clusterLinks(), slotStats(),
 		// catalogue_sentinel.go
 		sentinelMasters(),
+		// catalogue_keys.go, which leaves its connection at some database
+		keySampler(o.sampling),
 	}
 }
 

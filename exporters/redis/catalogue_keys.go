@@ -76,7 +76,8 @@ func keySampler(s sampling) *collect.Collector {
 }
 
 func (k *keySample) run(ctx context.Context, conn collect.Conn, out *metric.Batch) error {
-	r := &keyRun{keySample: k, conn: conn, began: time.Now()}
+	own := func(q collect.Question) collect.Question { return q }
+	r := &keyRun{keySample: k, conn: conn, began: time.Now(), of: own}
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
@@ -102,7 +103,8 @@ type keyRun struct {
 	conn  collect.Conn
 	began time.Time
 	sent  int
-	use   string // OBJECT subcommand that tells how much a key is used
+	use   string                                  // OBJECT subcommand that tells how much a key is used
+	of    func(collect.Question) collect.Question // puts a question to the database that is looked at
 }
 
 func (r *keyRun) spent() bool {
@@ -114,6 +116,9 @@ func (r *keyRun) ask(ctx context.Context, questions []collect.Question) ([]value
 	answers := make([]value, len(questions))
 	var problem error
 	r.sent += len(questions)
+	for i := range questions {
+		questions[i] = r.of(questions[i])
+	}
 	err := r.conn.Do(ctx, questions, func(i int, answer collect.Answer, err error) {
 		if err == nil {
 			answers[i] = answered(answer).value
@@ -193,23 +198,22 @@ func (r *keyRun) database(ctx context.Context, number int) error {
 	if db.present == nil {
 		db.present = newKeyCounts(len(r.patterns))
 	}
-	var questions []collect.Question
 	if !has(r.conn.Identity(), cluster) {
-		questions = append(questions, ask("SELECT", strconv.Itoa(number)))
+		r.of = func(q collect.Question) collect.Question { return inDatabase(number, q) }
 	}
 	var keys []string
 	for {
-		questions = append(questions, ask("SCAN", db.cursor, "COUNT", strconv.Itoa(scanCount)))
+		questions := []collect.Question{ask("SCAN", db.cursor, "COUNT", strconv.Itoa(scanCount))}
 		answers, err := r.ask(ctx, append(questions, r.details(keys)...))
 		if err != nil {
 			return err
 		}
-		r.count(db.present, keys, answers[len(questions):])
-		scan := answers[len(questions)-1].Items()
+		r.count(db.present, keys, answers[1:])
+		scan := answers[0].Items()
 		if len(scan) < 2 {
 			return fault.New(fault.Malformed, "an answer to SCAN without keys")
 		}
-		db.cursor, keys, questions = scan[0].Text(), texts(scan[1].Items()), nil
+		db.cursor, keys = scan[0].Text(), texts(scan[1].Items())
 		if db.cursor == "0" || db.present.scanned+len(keys) >= r.keys || r.spent() {
 			break
 		}

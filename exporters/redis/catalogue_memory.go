@@ -7,7 +7,8 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
-// memoryCategory is a field of MEMORY STATS that counts bytes of one use. No byte is counted in two categories.
+// memoryCategory is a field of MEMORY STATS that counts bytes of one use. No byte is counted in two categories, and
+// together with the tables of the databases they come to all that the allocator has handed out.
 type memoryCategory struct{ field, category string }
 
 func memoryFields() []memoryCategory {
@@ -22,15 +23,13 @@ func memoryFields() []memoryCategory {
 		{"lua.caches", "scripts"},
 		{"functions.caches", "functions"},
 		{"script.VMs", "script_engines"},
-		{"overhead.db.hashtable.lut", "key_tables_lut"},
-		{"overhead.db.hashtable.rehashing", "key_tables_rehashing"},
 		{"dataset.bytes", "dataset"},
 	}
 }
 
 // memoryCategories reads MEMORY STATS: what the memory is used for.
 func memoryCategories() *collect.Collector {
-	used := gauge("memory_category_bytes", "Memory by what it is used for; the categories do not overlap.", "category")
+	used := gauge("memory_category_bytes", "Memory by what it is used for. The categories do not overlap; with the tables of the databases they come to all that is allocated.", "category")
 	tables := gauge("memory_db_overhead_bytes", "Memory of the tables in which a database finds its keys (main) and their expiry (expires).", "db", "table")
 	perKey := gauge("memory_bytes_per_key", "Memory beyond that of an empty server, per key.")
 	dataset := gauge("memory_dataset_ratio", "Share of the keys and values in the memory beyond that of an empty server, from 0 to 1.")

@@ -23,6 +23,7 @@ type backend struct {
 	address, user, password string
 	timeout                 time.Duration
 	clientName              bool
+	sampling                samplingFlags
 }
 
 // Flags adds the flags of this exporter.
@@ -33,6 +34,7 @@ func (b *backend) Flags(a *kingpin.Application) {
 	a.Flag("redis.password", "Password; the environment variable or a file keeps it out of the list of processes.").Envar("REDIS_PASSWORD").StringVar(&b.password)
 	a.Flag("connection-timeout", "Longest time for connecting.").Default("15s").Envar("REDIS_EXPORTER_CONNECTION_TIMEOUT").DurationVar(&b.timeout)
 	a.Flag("set-client-name", "Let the server show the connection as redis_exporter.").Default("true").Envar("REDIS_EXPORTER_SET_CLIENT_NAME").BoolVar(&b.clientName)
+	b.sampling.flags(a)
 }
 
 // Catalogue lists the collectors.
@@ -47,7 +49,11 @@ func (b *backend) Load(_ func(string) bool, _ time.Duration) (*app.Setup, error)
 	if err != nil {
 		return nil, err
 	}
-	all, err := catalogue(options{emptyDatabases: true, redactConfig: true})
+	sampling, err := b.sampling.sampling()
+	if err != nil {
+		return nil, err
+	}
+	all, err := catalogue(options{emptyDatabases: true, redactConfig: true, beyond: beyondOptions{sampling: sampling}})
 	return &app.Setup{Targets: []app.Target{{
 		Spec: collect.Spec{
 			Name: parsed.address, Service: "redis", Database: strconv.Itoa(parsed.database),
