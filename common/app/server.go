@@ -67,6 +67,7 @@ func newServer(p *program, setup *Setup) *server {
 func (s *server) use(setup *Setup) {
 	s.setup.Store(setup)
 	s.targets.apply(setup)
+	s.targets.serve()
 	s.watch.Apply(setup.Dependents)
 	s.reloaded.Set(1)
 	s.loadedAt.SetToCurrentTime()

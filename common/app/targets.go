@@ -71,6 +71,13 @@ func closeAll(old []*kept) {
 	}
 }
 
+// serve begins what the targets of the configuration do in the background.
+func (t *targets) serve() {
+	for _, k := range t.all() {
+		k.Serve()
+	}
+}
+
 // all gives the targets that the configuration names.
 func (t *targets) all() []*kept {
 	t.mu.Lock()

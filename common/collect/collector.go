@@ -107,6 +107,10 @@ type Collector struct {
 	Talk func(Identity) Talk
 	// Run holds a dialogue, alone on the connection, after the batch of the others. It must end when the context does.
 	Run func(ctx context.Context, conn Conn, out *metric.Batch) error
+
+	// Background, beside one of these ways, is work with a schedule of its own, of which a scrape tells what is known. It
+	// lasts as long as an exporter serves the target, and must end when the context does.
+	Background func(ctx context.Context)
 }
 
 // Talk is what a collector asks in one scrape, round by round. It is used by one goroutine at a time.

@@ -38,6 +38,7 @@ type Target struct {
 	slow    background
 	members members
 	closing sync.Once
+	work    work
 
 	mu      sync.Mutex
 	current *run
@@ -270,6 +271,7 @@ func (t *Target) finish(r *run) {
 // Close ends the connections. A run in flight is told to stop.
 func (t *Target) Close() {
 	t.closing.Do(func() {
+		t.work.stop()
 		t.slow.stop()
 		t.mu.Lock()
 		t.closed = true
