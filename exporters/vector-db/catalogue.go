@@ -110,7 +110,7 @@ func readCluster(_ int, from collect.Answer, out *metric.Batch) error {
 // runCollections is the second wave: what it asks for, the first has listed.
 func runCollections(ctx context.Context, on collect.Conn, out *metric.Batch) error {
 	c := on.(*conn)
-	c.meter.begin(maxWave)
+	c.meter.begin()
 	names, err := c.wanted(ctx)
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func addCollection(out *metric.Batch, c *backend.Collection) {
 
 func runStorage(ctx context.Context, on collect.Conn, out *metric.Batch) error {
 	c := on.(*conn)
-	c.meter.begin(maxWave)
+	c.meter.begin()
 	names, err := c.wanted(ctx)
 	if err != nil {
 		return err

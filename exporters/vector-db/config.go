@@ -195,7 +195,7 @@ func (l loader) spec(at *url.URL, a access, d *driver) (collect.Spec, error) {
 	if d.wanted, err = chosen.compile(); err == nil {
 		err = cmp.Or(a.check(at), checkNative(a.Native))
 	}
-	d.endpoint = a.endpoint(at)
+	d.endpoint, d.patience = a.endpoint(at), l.timeout/4 // twice of it leaves time for the answers
 	all := slices.DeleteFunc(catalogue(a.Native), func(c *collect.Collector) bool {
 		return !l.enabled(c.Name) || c.Name == "native" && len(a.Native) == 0
 	})
@@ -297,12 +297,12 @@ func parseProbeTarget(text string) (host, port, database string, err error) {
 // key tells one access from another. It holds secrets and is never shown.
 func (a access) key() string {
 	text, err := yaml.Marshal(a)
-	key := fmt.Sprint(string(text), err)
+	parts := []string{fmt.Sprint(string(text), err)}
 	for _, secret := range a.secrets() {
 		value, err := secret.Read()
-		key += fmt.Sprint("\x00", value, err)
+		parts = append(parts, fmt.Sprint(value, err))
 	}
-	return key
+	return strings.Join(parts, "\x00")
 }
 
 var _ app.Backend = (*settings)(nil)

@@ -14,15 +14,13 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/rest"
 )
 
-// maxWave bounds the bytes that a server may send in answer to one wave of questions.
-const maxWave = 64 << 20
-
 // driver opens connections to one server, of whatever kind.
 type driver struct {
 	kind     *kind                               // nil: found by asking at each connect
 	endpoint func() (backend.Endpoint, error)    // reads secrets and certificates anew
 	wanted   func(names []string) (few []string) // the collections to tell of, sorted
 	guard    func(network, address string, c syscall.RawConn) error
+	patience time.Duration // with a question that is not the list, by which the server is judged
 }
 
 // Connect opens the session and sees that something answers. Whether it lets us in is for the ping to tell: a server
@@ -33,8 +31,8 @@ func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
 		return nil, fault.Wrap(fault.Config, "settings", err)
 	}
 	c := &conn{driver: d, meter: &meter{dialer: net.Dialer{Control: d.guard}}}
-	to.Dial = c.meter.dial
-	c.meter.begin(maxWave)
+	to.Dial, to.Patience = c.meter.dial, d.patience
+	c.meter.begin()
 	kind := d.kind
 	if kind == nil {
 		if kind, err = detect(ctx, to); err != nil {
@@ -161,11 +159,11 @@ type outcome struct {
 	err   error
 }
 
-// Do asks all questions at once, each once, and hands out the answers in order. What is not the list, by which the
-// server is judged, gets half of the time, so that one that stalls leaves some to the rest of the scrape.
+// Do asks all questions at once, each once, and hands out the answers in order. For the list, by which the server is
+// judged, it waits as long as somebody waits for the scrape; for the others not so long that the rest could not be asked.
 func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(int, collect.Answer, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	c.meter.begin(maxWave)
+	c.meter.begin()
 	outcomes := map[string]*outcome{}
 	var asked sync.WaitGroup
 	defer asked.Wait()
@@ -217,9 +215,9 @@ func (c *conn) carryOut(ctx context.Context, text string, one *outcome) {
 			one.err = fault.New(fault.Internal, "asking for "+text+" failed by our mistake")
 		}
 	}()
-	if deadline, ok := ctx.Deadline(); ok && text != askList {
+	if text != askList {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		ctx, cancel = context.WithTimeout(ctx, c.driver.patience)
 		defer cancel()
 	}
 	one.value, one.err = c.ask(ctx, text)

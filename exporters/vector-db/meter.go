@@ -31,12 +31,15 @@ func (m *meter) dial(ctx context.Context, network, address string) (net.Conn, er
 	return &line{Conn: raw, meter: m}, nil
 }
 
-// begin starts a wave, in which the server may send so many bytes.
-func (m *meter) begin(allowed int64) {
+// maxWave bounds the bytes that a server may send in answer to one wave of questions.
+const maxWave = 64 << 20
+
+// begin starts a wave.
+func (m *meter) begin() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wave++
-	m.before, m.allowed = m.deepest, m.received+allowed
+	m.before, m.allowed = m.deepest, m.received+maxWave
 }
 
 func (m *meter) usage() collect.Usage {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -88,21 +87,15 @@ func chosen(patterns []string, name string) bool {
 }
 
 var types = map[dto.MetricType]metric.Type{
-	dto.MetricType_COUNTER: metric.Counter, dto.MetricType_HISTOGRAM: metric.Histogram, dto.MetricType_GAUGE: metric.Gauge,
+	dto.MetricType_COUNTER: metric.Counter, dto.MetricType_HISTOGRAM: metric.Histogram,
+	dto.MetricType_GAUGE: metric.Gauge, dto.MetricType_SUMMARY: metric.Summary, dto.MetricType_UNTYPED: metric.Unknown,
 }
 
-// pass adds a family with the labels that any of its samples has. A summary becomes what it is made of.
+// pass adds a family with the labels that any of its samples has. One that no page can hold is left out.
 func pass(from *dto.MetricFamily, out *metric.Batch) {
 	kind, known := types[from.GetType()]
-	if !known {
-		kind = metric.Unknown
-	}
 	to := &metric.Family{Name: from.GetName(), Help: cmp.Or(from.GetHelp(), "As the server tells it."), Type: kind, Labels: labelNames(from)}
-	if from.GetType() == dto.MetricType_SUMMARY {
-		passSummary(from, to, out)
-		return
-	}
-	if to.Check() != nil {
+	if !known || to.Check() != nil {
 		return
 	}
 	for _, m := range from.Metric {
@@ -112,6 +105,8 @@ func pass(from *dto.MetricFamily, out *metric.Batch) {
 			if value, err := histogram(m.Histogram); err == nil {
 				out.AddHistogram(to, value, labels...)
 			}
+		case m.Summary != nil:
+			out.AddSummary(to, summary(m.Summary), labels...)
 		case m.Counter != nil:
 			out.Add(to, m.Counter.GetValue(), labels...)
 		case m.Gauge != nil:
@@ -122,23 +117,12 @@ func pass(from *dto.MetricFamily, out *metric.Batch) {
 	}
 }
 
-func passSummary(from *dto.MetricFamily, to *metric.Family, out *metric.Batch) {
-	part := func(suffix string, labels []string) *metric.Family {
-		return &metric.Family{Name: to.Name + suffix, Help: to.Help, Type: metric.Unknown, Labels: labels}
+func summary(from *dto.Summary) *metric.SummaryValue {
+	value := &metric.SummaryValue{Count: from.GetSampleCount(), Sum: from.GetSampleSum()}
+	for _, q := range from.Quantile {
+		value.Quantiles = append(value.Quantiles, metric.Quantile{Rank: q.GetQuantile(), Value: q.GetValue()})
 	}
-	quantiles := part("", append(slices.Clone(to.Labels), model.QuantileLabel))
-	sum, count := part("_sum", to.Labels), part("_count", to.Labels)
-	if cmp.Or(quantiles.Check(), sum.Check()) != nil {
-		return
-	}
-	for _, m := range from.Metric {
-		labels := labelValues(m, to.Labels)
-		for _, q := range m.Summary.GetQuantile() {
-			out.Add(quantiles, q.GetValue(), append(slices.Clone(labels), strconv.FormatFloat(q.GetQuantile(), 'g', -1, 64))...)
-		}
-		out.Add(sum, m.Summary.GetSampleSum(), labels...)
-		out.Add(count, float64(m.Summary.GetSampleCount()), labels...)
-	}
+	return value
 }
 
 func labelNames(family *dto.MetricFamily) []string {

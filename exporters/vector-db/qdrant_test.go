@@ -5,12 +5,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/suitetest"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/qdrant"
 )
@@ -100,13 +98,7 @@ func TestThousandCollections(t *testing.T) {
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	setup, err := load(t, "--vectordb.url="+server.URL, "--vectordb.type=qdrant")
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec := setup.Targets[0].Spec
-	spec.Collectors = slices.DeleteFunc(spec.Collectors, func(c *collect.Collector) bool { return c.Class == collect.Slow })
-	target := target0(t, spec)
+	target := quick(t, "--vectordb.url="+server.URL, "--vectordb.type=qdrant")
 	got := scrape(t, target, 10*time.Second)
 	got.want(t, "vectordb_up 1", `vectordb_collection_objects{collection="c0999"} 0`, `vectordb_collection_inactive_shards{collection="c0000"} 0`)
 	if got.Took > 2500*time.Millisecond || open.Load() > 30 {

@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func load(t *testing.T, arguments ...string) (*app.Setup, error) {
 	if _, err := flags.Parse(arguments); err != nil {
 		t.Fatal(err)
 	}
-	return s.Load(func(string) bool { return true }, 10*time.Second)
+	return s.Load(func(string) bool { return true }, 4*time.Second)
 }
 
 // target is a target whose pages can be read.
@@ -57,6 +58,18 @@ func watched(t *testing.T, arguments ...string) *collect.Target {
 		t.Fatal(err)
 	}
 	return target0(t, setup.Targets[0].Spec)
+}
+
+// quick is watched without the collectors that ask in the background.
+func quick(t *testing.T, arguments ...string) *collect.Target {
+	t.Helper()
+	setup, err := load(t, arguments...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := setup.Targets[0].Spec
+	spec.Collectors = slices.DeleteFunc(spec.Collectors, func(c *collect.Collector) bool { return c.Class == collect.Slow })
+	return target0(t, spec)
 }
 
 func target0(t *testing.T, spec collect.Spec) *collect.Target {
@@ -134,6 +147,11 @@ func normal(seed uint64, n int) []float32 {
 	return vector
 }
 
-func quoted(series, label, value string) string {
-	return fmt.Sprintf(`%s{%s=%q}`, series, label, value)
+// TestMain lets more tests run at once than there are processors: nearly all of their time they wait for a server that
+// stalls, or for a scrape to be no longer shared.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
 }

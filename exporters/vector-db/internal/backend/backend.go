@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 )
@@ -27,6 +28,9 @@ type Endpoint struct {
 	Tenant   string      // Chroma
 	Database string      // Chroma, Milvus; for PostgreSQL the path of the URL counts
 	Native   *url.URL    // of the server's own metrics; nil for the kind's usual place
+
+	// Patience is how long one question among many may take: one that stalls is not to cost the others.
+	Patience time.Duration
 
 	// Dial opens every connection, counts and limits what passes over it, and refuses addresses that are not allowed.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

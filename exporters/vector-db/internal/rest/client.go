@@ -40,6 +40,7 @@ type Client struct {
 	base      string // scheme, host and path without a slash at its end
 	transport *http.Transport
 	header    http.Header
+	patience  time.Duration
 	pause     atomic.Int64 // Unix nanoseconds before which no wave begins, as the server asked
 }
 
@@ -60,7 +61,7 @@ func New(to backend.Endpoint, header http.Header) *Client {
 		all.Set(name, value)
 	}
 	return &Client{
-		base: strings.TrimSuffix(to.URL.String(), "/"), header: all,
+		base: strings.TrimSuffix(to.URL.String(), "/"), header: all, patience: to.Patience,
 		transport: &http.Transport{
 			DialContext: to.Dial, TLSClientConfig: to.TLS,
 			MaxConnsPerHost: Connections, MaxIdleConnsPerHost: Connections, IdleConnTimeout: idleFor,

@@ -9,12 +9,12 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 )
 
-// maxStalled is how many requests of a wave may be left without an answer before the rest is given up.
-const maxStalled = 3
+// maxLost is how many requests of a wave may get no answer that can be read before the rest is given up.
+const maxLost = 3
 
 // Each calls ask for 0 to n-1, as many at once as there are connections. What ask returns tells how that one fared;
-// each gets at most half of the time that is left, so that one that stalls costs only itself. The wave ends with an
-// error where the rest would fare alike: the server is gone, refuses us or wants to be left alone.
+// each has to be patient no longer than the endpoint says, so that one that stalls costs only itself. The wave ends
+// with an error where the rest would fare alike: the server is gone, refuses us or wants to be left alone.
 func (c *Client) Each(ctx context.Context, n int, ask func(ctx context.Context, i int) error) error {
 	if until := time.Unix(0, c.pause.Load()); time.Now().Before(until) {
 		return fault.New(fault.Busy, "the server asked to be left alone for a while")
@@ -26,7 +26,7 @@ func (c *Client) Each(ctx context.Context, n int, ask func(ctx context.Context, 
 	for range min(n, Connections) {
 		workers.Go(func() {
 			for i, ok := w.take(); ok; i, ok = w.take() {
-				if w.judge(ctx, bound(ctx, i, ask)) {
+				if w.judge(ctx, c.bound(ctx, i, ask)) {
 					cancel()
 				}
 			}
@@ -36,10 +36,10 @@ func (c *Client) Each(ctx context.Context, n int, ask func(ctx context.Context, 
 	return w.failed
 }
 
-func bound(ctx context.Context, i int, ask func(ctx context.Context, i int) error) error {
-	if deadline, ok := ctx.Deadline(); ok {
+func (c *Client) bound(ctx context.Context, i int, ask func(ctx context.Context, i int) error) error {
+	if c.patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		ctx, cancel = context.WithTimeout(ctx, c.patience)
 		defer cancel()
 	}
 	return ask(ctx, i)
@@ -49,7 +49,7 @@ func bound(ctx context.Context, i int, ask func(ctx context.Context, i int) erro
 type wave struct {
 	mu      sync.Mutex
 	n, next int
-	stalled int
+	lost    int
 	failed  error
 }
 
@@ -72,12 +72,11 @@ func (w *wave) judge(ctx context.Context, err error) (over bool) {
 	}
 	var status *StatusError
 	answered := errors.As(err, &status)
-	kind := fault.Of(err)
-	switch {
-	case answered && status.RetryAfter > 0, kind == fault.Auth, !answered && kind == fault.Unreachable, ctx.Err() != nil:
+	switch kind := fault.Of(err); {
+	case answered && status.RetryAfter > 0, kind == fault.Auth, ctx.Err() != nil:
 		w.failed = err
-	case !answered && kind == fault.Timeout:
-		if w.stalled++; w.stalled > maxStalled {
+	case !answered && (kind == fault.Timeout || kind == fault.Unreachable || kind == fault.Limited):
+		if w.lost++; w.lost > maxLost {
 			w.failed = err
 		}
 	}
