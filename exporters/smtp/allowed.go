@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -65,6 +66,19 @@ func isHost(text string) bool { return net.ParseIP(text) != nil || plainHost.Mat
 func isPort(text string) bool {
 	number, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && number > 0
+}
+
+// resolver asks a DNS server, or those of the system where none is given.
+func resolver(server string) (*net.Resolver, error) {
+	if server == "" {
+		return net.DefaultResolver, nil
+	}
+	if _, _, err := net.SplitHostPort(server); err != nil {
+		return nil, errors.New("resolver must be host:port")
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server)
+	}}, nil
 }
 
 var errNoAddress = errors.New("the name has no address of the wanted family")

@@ -37,7 +37,8 @@ type backend struct {
 type file struct {
 	Modules    map[string]*module `yaml:"modules"`
 	Targets    []source           `yaml:"targets"`
-	Probe      allowed            `yaml:"probe"` // for every module
+	Probe      allowed            `yaml:"probe"`    // for every module
+	Resolver   string             `yaml:"resolver"` // host:port of the DNS server to ask; those of the system
 	Dependents []health.Dependent `yaml:"dependents"`
 }
 
@@ -98,6 +99,9 @@ func (b *backend) read() (*loader, error) {
 	if err != nil && (*b.file != defaultConfigFile || !errors.Is(err, os.ErrNotExist)) {
 		return nil, err
 	}
+	if l.names, err = resolver(l.file.Resolver); err != nil {
+		return nil, err
+	}
 	l.file.Probe.Targets = append(l.file.Probe.Targets, *b.allow...)
 	if err := l.file.Probe.check(); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
@@ -121,6 +125,7 @@ func (b *backend) read() (*loader, error) {
 type loader struct {
 	file    file
 	modules map[string]*module
+	names   *net.Resolver
 	enabled func(string) bool
 	timeout time.Duration
 }
@@ -157,7 +162,7 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 	if err := prepareAll(s.extras()); err != nil {
 		return app.Target{}, err
 	}
-	d := &driver{module: m, place: p, history: newHistory()}
+	d := &driver{module: m, place: p, names: l.names, history: newHistory()}
 	all := append(d.collectors(), collectorsOf(append(m.extras(), s.extras()...), p, m)...)
 	spec := collect.Spec{
 		Name: p.String() + " " + m.name, Service: cmp.Or(s.Service, "smtp"), Database: p.host, Driver: d,
@@ -167,7 +172,7 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 		spec.Labels = []metric.Label{{Name: "target", Value: p.String()}, {Name: "module", Value: m.name}}
 		spec.Service = cmp.Or(s.Service, spec.Name)
 	}
-	return app.Target{Spec: spec, Key: fmt.Sprint("static\x00", labelled, s, "\x00", m.key())}, nil
+	return app.Target{Spec: spec, Key: fmt.Sprint("static\x00", labelled, l.file.Resolver, s, "\x00", m.key())}, nil
 }
 
 // wanted leaves the collectors that are switched on, without some.
@@ -202,9 +207,9 @@ func (l *loader) probe(query url.Values) (app.Target, error) {
 	if !guard.allowsName(p) {
 		return app.Target{}, app.ErrNotAllowed
 	}
-	d := &driver{module: m, place: p, guard: guard}
+	d := &driver{module: m, place: p, names: l.names, guard: guard}
 	all := append(d.collectors(), collectorsOf(m.extras(), p, m)...)
-	return app.Target{Key: "probe\x00" + p.String() + "\x00" + m.key(), Spec: collect.Spec{
+	return app.Target{Key: "probe\x00" + l.file.Resolver + "\x00" + p.String() + "\x00" + m.key(), Spec: collect.Spec{
 		Name: p.String() + " " + m.name, Service: p.String(), Database: p.host, Driver: d, Collectors: l.wanted(all),
 	}}, nil
 }

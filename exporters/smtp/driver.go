@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
@@ -14,6 +15,7 @@ import (
 type driver struct {
 	module  *module
 	place   place
+	names   *net.Resolver
 	guard   *allowed // nil where the configuration names the target
 	history *history // nil where each look is a caller's own
 	// transcript has what was said kept, for people.

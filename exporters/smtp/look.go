@@ -65,7 +65,7 @@ func (d *driver) look(ctx context.Context, told func(question string, failure *d
 // lookAtAll looks at the hosts of a domain at once.
 func (d *driver) lookAtAll(ctx context.Context, told func(string, *dialogue.Failure)) []host {
 	begun := time.Now()
-	names, err := exchangers(ctx, d.place.host)
+	names, err := exchangers(ctx, d.names, d.place.host)
 	if err != nil {
 		told(askConnection, notFound(err))
 		told(askPing, notFound(err))
@@ -181,7 +181,7 @@ var errNotAllowed = errors.New("the address is not allowed")
 func (d *driver) resolve(ctx context.Context, name string) (netip.Addr, error) {
 	address, err := netip.ParseAddr(name)
 	if err != nil {
-		all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		all, err := d.names.LookupNetIP(ctx, "ip", name)
 		if err != nil {
 			return netip.Addr{}, err
 		}
@@ -220,8 +220,8 @@ func family(address netip.Addr) int {
 }
 
 // exchangers gives the hosts that take mail for a domain: those of its MX records, or itself where it has none.
-func exchangers(ctx context.Context, domain string) ([]string, error) {
-	records, err := net.DefaultResolver.LookupMX(ctx, domain)
+func exchangers(ctx context.Context, names *net.Resolver, domain string) ([]string, error) {
+	records, err := names.LookupMX(ctx, domain+".")
 	var lookup *net.DNSError
 	switch {
 	case len(records) > 0: // some may have been unreadable
@@ -230,15 +230,15 @@ func exchangers(ctx context.Context, domain string) ([]string, error) {
 	default:
 		return nil, err
 	}
-	var names []string
+	var hosts []string
 	for _, record := range records {
 		name := strings.TrimSuffix(strings.ToLower(record.Host), ".")
-		if isHost(name) && !slices.Contains(names, name) && len(names) < maxHosts {
-			names = append(names, name)
+		if isHost(name) && !slices.Contains(hosts, name) && len(hosts) < maxHosts {
+			hosts = append(hosts, name)
 		}
 	}
-	if len(names) == 0 {
+	if len(hosts) == 0 {
 		return nil, errors.New("the domain takes no mail: its MX record says so")
 	}
-	return names, nil
+	return hosts, nil
 }
