@@ -47,6 +47,8 @@ type source struct {
 	Target  string `yaml:"target"` // host, host:port, unix:/path; a domain where the module says mx: true
 	Module  string `yaml:"module"`
 	Service string `yaml:"service"`
+
+	RoundTrip *roundTrip `yaml:"round_trip"`
 }
 
 // Flags adds the flags of this exporter.
@@ -61,7 +63,7 @@ func (b *backend) Flags(a *kingpin.Application) {
 
 // Catalogue lists the collectors.
 func (b *backend) Catalogue() (collect.Catalogue, error) {
-	return append(catalogue(), extraCatalogue()...), nil
+	return append(append(catalogue(), extraCatalogue()...), deliveryCollector(nil)), nil
 }
 
 // Load reads everything anew.
@@ -136,6 +138,9 @@ func (l *loader) warnings() []string {
 	for _, m := range l.modules {
 		all = append(all, m.warnings()...)
 	}
+	for _, s := range l.file.Targets {
+		all = append(all, s.warnings()...)
+	}
 	slices.Sort(all)
 	return all
 }
@@ -164,6 +169,12 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 	}
 	d := &driver{module: m, place: p, names: l.names, history: newHistory()}
 	all := append(d.collectors(), collectorsOf(append(m.extras(), s.extras()...), p, m)...)
+	if s.RoundTrip != nil {
+		if d.delivery, err = s.RoundTrip.start(d); err != nil {
+			return app.Target{}, fmt.Errorf("round_trip: %w", err)
+		}
+		all = append(all, deliveryCollector(d.delivery))
+	}
 	spec := collect.Spec{
 		Name: p.String() + " " + m.name, Service: cmp.Or(s.Service, "smtp"), Database: p.host, Driver: d,
 		Collectors: l.wanted(all, "blackbox"),
@@ -172,7 +183,7 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 		spec.Labels = []metric.Label{{Name: "target", Value: p.String()}, {Name: "module", Value: m.name}}
 		spec.Service = cmp.Or(s.Service, spec.Name)
 	}
-	return app.Target{Spec: spec, Key: fmt.Sprint("static\x00", labelled, l.file.Resolver, s, "\x00", m.key())}, nil
+	return app.Target{Spec: spec, Key: fmt.Sprint("static\x00", labelled, l.file.Resolver, s.key(), "\x00", m.key())}, nil
 }
 
 // wanted leaves the collectors that are switched on, without some.

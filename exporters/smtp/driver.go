@@ -9,15 +9,17 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dialogue"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/roundtrip"
 )
 
 // driver looks at one target by one module, anew at each scrape.
 type driver struct {
-	module  *module
-	place   place
-	names   *net.Resolver
-	guard   *allowed // nil where the configuration names the target
-	history *history // nil where each look is a caller's own
+	module   *module
+	place    place
+	names    *net.Resolver
+	guard    *allowed        // nil where the configuration names the target
+	history  *history        // nil where each look is a caller's own
+	delivery *roundtrip.Trip // nil where there is none
 	// transcript has what was said kept, for people.
 	transcript bool
 }
@@ -28,6 +30,7 @@ const (
 	askPing       = "greet"
 	askWrite      = "deliver"
 	askRead       = "every host"
+	askArrival    = "round trip"
 	askFound      = "all"
 )
 
@@ -38,7 +41,8 @@ func (d *driver) Connect(context.Context) (collect.Conn, error) { return &attemp
 func (d *driver) Classify(err error) fault.Kind { return fault.Of(err) }
 
 // Probes are the steps of the health check: the connection; the greeting with TLS; what is delivered, where the module
-// goes so far. Of a domain with several hosts one must do, and the others degrade it.
+// goes so far; whether mail arrives, where there is a round trip. Of a domain with several hosts one must do, and the
+// others degrade it.
 func (d *driver) Probes() []collect.Probe {
 	probes := []collect.Probe{
 		{Operation: collect.Connection, Question: collect.Question{Text: askConnection}},
@@ -49,6 +53,11 @@ func (d *driver) Probes() []collect.Probe {
 	}
 	if d.module.delivers() {
 		probes = append(probes, collect.Probe{Operation: collect.Write, Question: collect.Question{Text: askWrite}})
+	}
+	if d.delivery != nil {
+		if known, _ := judgeDelivery(d.delivery.State()); known {
+			probes = append(probes, collect.Probe{Operation: collect.Read, Question: collect.Question{Text: askArrival}})
+		}
 	}
 	return probes
 }
@@ -89,10 +98,15 @@ func (a *attempt) Do(ctx context.Context, questions []collect.Question, read fun
 	}
 	found := a.driver.look(ctx, told)
 	for ; next < len(questions); next++ {
-		if questions[next].Text != askFound {
+		switch questions[next].Text {
+		case askArrival:
+			_, err := judgeDelivery(a.driver.delivery.State())
+			read(next, nothing{}, err)
+		case askFound:
+			read(next, found, nil)
+		default:
 			return fault.New(fault.Internal, "nobody answers "+questions[next].Text)
 		}
-		read(next, found, nil)
 	}
 	for _, host := range found.hosts {
 		a.usage.TurnArounds += host.report.TurnArounds

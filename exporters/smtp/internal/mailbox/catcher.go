@@ -20,10 +20,11 @@ import (
 
 // API is how the HTTP API of a mail catcher is reached.
 type API struct {
-	URL      string // without the path of the API
-	Roots    *x509.CertPool
-	Username string
-	Password func() (string, error) // nil: none
+	URL        string // without the path of the API
+	ServerName string // that the certificate must hold; the URL's where empty
+	Roots      *x509.CertPool
+	Username   string
+	Password   func() (string, error) // nil: none
 }
 
 // api is an API in use.
@@ -34,7 +35,7 @@ type api struct {
 
 func (a API) open() api {
 	transport := &http.Transport{
-		TLSClientConfig:        &tls.Config{RootCAs: a.Roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{ServerName: a.ServerName, RootCAs: a.Roots, MinVersion: tls.VersionTLS12},
 		MaxIdleConns:           1,
 		IdleConnTimeout:        time.Minute,
 		MaxResponseHeaderBytes: maxHeader,

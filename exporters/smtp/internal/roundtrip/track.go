@@ -39,10 +39,12 @@ type State struct {
 	InFlight int
 	Oldest   time.Duration // the age of the oldest message under way, since it was accepted
 	Times    *metric.HistogramValue
-	Last     *Arrival // the last message that arrived, nil before the first
-	Known    bool     // there was a look into the mailbox
-	Readable bool     // the last one succeeded
-	Present  int      // messages of the round trip that the last look found and left
+	Last     *Arrival   // the last message that arrived, nil before the first
+	Known    bool       // there was a look into the mailbox
+	Readable bool       // the last one succeeded
+	Problem  fault.Kind // why the last one failed
+	LastLost bool       // of the messages of which something is known, the last was lost
+	Present  int        // messages of the round trip that the last look found and left
 }
 
 // Arrival is a message that arrived.
@@ -79,6 +81,8 @@ type track struct {
 	seeing    bool // somebody looks into the mailbox
 	known     bool // whether it can be read
 	readable  bool
+	problem   fault.Kind
+	lastLost  bool
 	present   int
 }
 
@@ -137,12 +141,12 @@ func (t *track) cut() {
 // blind notes that the mailbox could not be read.
 func (t *track) blind(kind fault.Kind) {
 	t.counts.Blind[kind]++
-	t.known, t.readable = true, false
+	t.known, t.readable, t.problem = true, false, kind
 }
 
 // looked notes what a look found that began and ended at these times. It gives what is to be removed.
 func (t *track) looked(found []mailbox.Found, begun, now time.Time) (gone []mailbox.Found) {
-	t.seeing, t.known, t.readable = true, true, true
+	t.seeing, t.known, t.readable, t.problem = true, true, true, fault.None
 	for _, message := range found {
 		if t.arrived(message, now) {
 			gone = append(gone, message)
@@ -152,6 +156,7 @@ func (t *track) looked(found []mailbox.Found, begun, now time.Time) (gone []mail
 	for text, f := range t.flights {
 		if !f.accepted.IsZero() && begun.Sub(f.accepted) > t.lostAfter {
 			t.counts.Lost++
+			t.lastLost = true
 			t.settle(text, lost)
 		}
 	}
@@ -184,6 +189,7 @@ func (t *track) arrived(message mailbox.Found, now time.Time) bool {
 // arrive notes a delivery. How long it took is told only if somebody could see it arrive.
 func (t *track) arrive(message mailbox.Found, f *flight, now time.Time) {
 	t.counts.Delivered++
+	t.lastLost = false
 	t.last = &Arrival{Found: message, At: now}
 	if !f.unseen {
 		t.last.Took = max(now.Sub(f.accepted), time.Nanosecond)
@@ -209,7 +215,7 @@ func (t *track) youngest(now time.Time) (age time.Duration, found bool) {
 func (t *track) state(now time.Time) State {
 	s := State{
 		Counts: t.counts, InFlight: len(t.flights), Times: t.times.Value(), Last: t.last,
-		Known: t.known, Readable: t.readable, Present: t.present,
+		Known: t.known, Readable: t.readable, Problem: t.problem, LastLost: t.lastLost, Present: t.present,
 	}
 	s.Refused, s.Blind = make(map[Refusal]uint64), make(map[fault.Kind]uint64)
 	for why, n := range t.counts.Refused {
