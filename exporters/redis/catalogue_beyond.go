@@ -16,12 +16,13 @@ type beyondOptions struct {
 	searchIndexes  *regexp.Regexp // those that are looked at; nil: all
 	scripts        []script
 	scriptReadOnly bool
+	everything     bool // list also what has nothing to do, for the documentation and the flags
 }
 
 // beyond lists the collectors for what redis_exporter does not show, and those of its collectors that stand apart from
 // the rest, in reading order. They keep what they know from one run to the next: each target needs its own.
 func beyond(o beyondOptions) collect.Catalogue {
-	return collect.Catalogue{
+	list := collect.Catalogue{
 		// catalogue_latency.go
 		commandLatency(), commandQuantiles(), latencyEvents(),
 		// catalogue_slowlog.go
@@ -44,17 +45,19 @@ func beyond(o beyondOptions) collect.Catalogue {
 		keySizes(), keyspaceExpiry(),
 		// catalogue_functions.go
 		functions(),
-		// catalogue_scripts.go
-		scriptCollector(o.scripts, o.scriptReadOnly),
 		// catalogue_search.go
 		searchIndexes(o.searchIndexes),
 		// catalogue_cluster.go
 		clusterNodes(), clusterLinks(), slotStats(),
 		// catalogue_sentinel.go
 		sentinelMasters(),
-		// catalogue_keys.go, which leaves its connection at some database
+		// catalogue_keys.go
 		keySampler(o.sampling),
 	}
+	if len(o.scripts) > 0 || o.everything {
+		list = append(list, scriptCollector(o.scripts, o.scriptReadOnly)) // catalogue_scripts.go
+	}
+	return list
 }
 
 func gauge(name, help string, labels ...string) *metric.Family {
@@ -68,6 +71,20 @@ func counter(name, help string, labels ...string) *metric.Family {
 // asks is for a collector that asks every server the same.
 func asks(questions ...collect.Question) func(collect.Identity) []collect.Question {
 	return func(collect.Identity) []collect.Question { return questions }
+}
+
+// afterInfo is a talk of one round in which other answers are read in the light of INFO.
+func afterInfo(id collect.Identity, light func(*info), read func(i int, r *reply, out *metric.Batch) error, questions ...collect.Question) collect.Talk {
+	return &oneRound{questions: append(askInfo(id), questions...), read: func(i int, r *reply, err error, out *metric.Batch) error {
+		switch {
+		case err != nil:
+			return err
+		case i == 0:
+			light(r.Info())
+			return nil
+		}
+		return read(i-1, r, out)
+	}}
 }
 
 // addNumber appends a sample where the server gave a number: what it does not tell is absent. Per is how many of the

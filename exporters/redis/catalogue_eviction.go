@@ -11,29 +11,23 @@ import (
 func clientEviction() *collect.Collector {
 	limit := gauge("clients_memory_limit_bytes", "Memory that all clients together may need before the server throws out the largest; absent where there is no limit.")
 	used := gauge("clients_memory_limit_used_ratio", "Memory of the clients relative to the limit above which the server throws out the largest; absent where there is no limit.")
-	var whole, clients float64
-	var known bool
 	return &collect.Collector{
 		Name: "client_eviction", Help: "INFO memory, CONFIG GET maxmemory-clients: how near clients are to being thrown out for their memory.",
 		Families: []*metric.Family{limit, used},
-		Ask: func(id collect.Identity) []collect.Question {
-			return append(askInfo(id), ask("CONFIG", "GET", "maxmemory-clients"))
-		},
-		Read: func(i int, answer collect.Answer, out *metric.Batch) error {
-			if i == 0 {
-				info := answered(answer).Info()
-				whole, _ = info.Number("maxmemory")
-				clients, known = info.Number("mem_clients_normal")
-				return nil
-			}
-			bytes, limited := memoryLimit(answered(answer).Get("maxmemory-clients").Text(), whole)
-			if limited {
+		Talk: func(id collect.Identity) collect.Talk {
+			var own *info
+			return afterInfo(id, func(i *info) { own = i }, func(_ int, r *reply, out *metric.Batch) error {
+				whole, _ := own.Number("maxmemory")
+				bytes, limited := memoryLimit(r.Get("maxmemory-clients").Text(), whole)
+				if !limited {
+					return nil
+				}
 				out.Add(limit, bytes)
-			}
-			if limited && known {
-				out.Add(used, clients/bytes)
-			}
-			return nil
+				if clients, ok := own.Number("mem_clients_normal"); ok {
+					out.Add(used, clients/bytes)
+				}
+				return nil
+			}, ask("CONFIG", "GET", "maxmemory-clients"))
 		},
 	}
 }

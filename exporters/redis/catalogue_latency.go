@@ -28,17 +28,14 @@ func commandLatency() *collect.Collector {
 	for i, bound := range latencyBounds() {
 		bounds[i] = bound / 1e6
 	}
-	var spent map[string]float64
 	return &collect.Collector{
 		Name: "command_latency", Help: "LATENCY HISTOGRAM: how long the calls of each command took.",
-		Families: []*metric.Family{took},
-		Ask:      func(id collect.Identity) []collect.Question { return append(askInfo(id), ask("LATENCY", "HISTOGRAM")) },
-		Read: func(i int, answer collect.Answer, out *metric.Batch) error {
-			if i == 0 {
-				spent = commandSeconds(answered(answer).Info())
-				return nil
-			}
-			return readLatencyHistograms(answered(answer).value, took, bounds, spent, out)
+		Families: []*metric.Family{took}, Limit: commandSamples,
+		Talk: func(id collect.Identity) collect.Talk {
+			var spent map[string]float64
+			return afterInfo(id, func(i *info) { spent = commandSeconds(i) }, func(_ int, r *reply, out *metric.Batch) error {
+				return readLatencyHistograms(r.value, took, bounds, spent, out)
+			}, ask("LATENCY", "HISTOGRAM"))
 		},
 	}
 }
@@ -104,7 +101,7 @@ func commandQuantiles() *collect.Collector {
 	}
 	return &collect.Collector{
 		Name: "command_quantiles", Help: "INFO latencystats: quantiles of how long the calls of each command took.",
-		Families: []*metric.Family{took}, Ask: askInfo,
+		Families: []*metric.Family{took}, Ask: askInfo, Limit: commandSamples,
 		Read: func(_ int, answer collect.Answer, out *metric.Batch) error {
 			i := answered(answer).Info()
 			calls, spent := commandCalls(i), commandSeconds(i)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
@@ -10,8 +8,8 @@ import (
 // script is a user's Lua script that gives pairs of names and numbers.
 type script struct{ name, text string }
 
-// scriptCollector runs the scripts after the batch of a scrape, all at once: a script holds the server up for as long as
-// it runs, and should not hold up the other answers. The names, labels and numbers are those of redis_exporter.
+// scriptCollector runs the scripts at the end of the batch of a scrape: a script holds the server up for as long as it
+// runs, and should not hold up the other answers. Names, labels and numbers are those of redis_exporter.
 func scriptCollector(scripts []script, readOnly bool) *collect.Collector {
 	values := gauge("script_values", "Numbers that the collect script gave.", "key", "filename")
 	result := gauge("script_result", "How the collect script ended: 0 failed, 1 gave numbers, 2 gave nothing.", "filename")
@@ -26,23 +24,20 @@ func scriptCollector(scripts []script, readOnly bool) *collect.Collector {
 	return &collect.Collector{
 		Name: "scripts", Help: "EVAL: numbers from the Lua scripts of --script.", Class: collect.Dear,
 		Families: []*metric.Family{values, result},
-		Run: func(ctx context.Context, conn collect.Conn, out *metric.Batch) error {
-			if len(questions) == 0 {
+		Talk: func(collect.Identity) collect.Talk {
+			return &oneRound{questions: questions, read: func(i int, r *reply, err error, out *metric.Batch) error {
+				out.Add(result, readScript(r, err, values, scripts[i].name, out), scripts[i].name)
 				return nil
-			}
-			return conn.Do(ctx, questions, func(i int, answer collect.Answer, err error) {
-				out.Add(result, readScript(answer, err, values, scripts[i].name, out), scripts[i].name)
-			})
+			}}
 		},
 	}
 }
 
 // readScript reads pairs of name and number, all or, where one is none, nothing.
-func readScript(answer collect.Answer, err error, values *metric.Family, name string, out *metric.Batch) (result float64) {
+func readScript(r *reply, err error, values *metric.Family, name string, out *metric.Batch) (result float64) {
 	if err != nil {
 		return 0
 	}
-	r := answered(answer)
 	for _, text := range r.Pairs() {
 		if _, ok := text.Number(); !ok {
 			return 0

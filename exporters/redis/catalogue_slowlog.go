@@ -27,19 +27,14 @@ func slowlog() *collect.Collector {
 		newest:  gauge("slowlog_newest_timestamp_seconds", "When the newest entry of the slow log was made."),
 		per:     1e6,
 	}
-	var now float64
 	return &collect.Collector{
 		Name: "slowlog_entries", Help: "SLOWLOG GET: which commands are slow, how slow and since when; names of commands only.",
 		Families: l.families(),
-		Ask: func(id collect.Identity) []collect.Question {
-			return append(askInfo(id), ask("SLOWLOG", "GET", logEntries))
-		},
-		Read: func(i int, answer collect.Answer, out *metric.Batch) error {
-			if i == 0 {
-				now = serverTime(answered(answer).Info())
-				return nil
-			}
-			return l.read(answered(answer).value, now, out)
+		Talk: func(id collect.Identity) collect.Talk {
+			var now float64
+			return afterInfo(id, func(i *info) { now = serverTime(i) }, func(_ int, r *reply, out *metric.Batch) error {
+				return l.read(r.value, now, out)
+			}, ask("SLOWLOG", "GET", logEntries))
 		},
 	}
 }
@@ -56,26 +51,17 @@ func commandlog() *collect.Collector {
 		per:     1,
 	}
 	types := []string{"large-request", "large-reply"}
-	var now float64
 	return &collect.Collector{
 		Name: "commandlog_entries", Help: "COMMANDLOG GET: which commands have large requests and replies, how large and since when; names of commands only.",
 		Families: l.families(),
-		Ask: func(id collect.Identity) []collect.Question {
+		Talk: func(id collect.Identity) collect.Talk {
 			if id.Product != "Valkey" || id.Version < 80100 {
-				return nil
+				return &oneRound{}
 			}
-			questions := askInfo(id)
-			for _, of := range types {
-				questions = append(questions, ask("COMMANDLOG", "GET", logEntries, of))
-			}
-			return questions
-		},
-		Read: func(i int, answer collect.Answer, out *metric.Batch) error {
-			if i == 0 {
-				now = serverTime(answered(answer).Info())
-				return nil
-			}
-			return l.read(answered(answer).value, now, out, types[i-1])
+			var now float64
+			return afterInfo(id, func(i *info) { now = serverTime(i) }, func(i int, r *reply, out *metric.Batch) error {
+				return l.read(r.value, now, out, types[i])
+			}, ask("COMMANDLOG", "GET", logEntries, types[0]), ask("COMMANDLOG", "GET", logEntries, types[1]))
 		},
 	}
 }

@@ -39,7 +39,7 @@ func (b *backend) Flags(a *kingpin.Application) {
 
 // Catalogue lists the collectors.
 func (b *backend) Catalogue() (collect.Catalogue, error) {
-	return catalogue(options{emptyDatabases: true, redactConfig: true})
+	return catalogue(options{emptyDatabases: true, redactConfig: true, beyond: beyondOptions{everything: true}})
 }
 
 // Load reads everything anew.
