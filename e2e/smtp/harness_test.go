@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,3 +46,9 @@ func mailServers(t testing.TB, settings map[string]string) (*servers.Postfix, *s
 
 // fill puts values into a text, written as NAME in capitals.
 func fill(text string, values ...string) string { return strings.NewReplacer(values...).Replace(text) }
+
+// encoded gives a password in all forms in which it could show.
+func encoded(user, password string) []string {
+	encode := base64.StdEncoding.EncodeToString
+	return []string{password, encode([]byte(password)), encode([]byte("\x00" + user + "\x00" + password))}
+}
