@@ -61,6 +61,8 @@ var moving = []struct {
 	{"redis_allocator_*_ratio", 2, "the server uses its memory"},
 	{"redis_allocator_*_bytes", 5e6, "likewise"},
 	{"redis_sentinel_*_last_ok_ping_reply_seconds", 2, "time passes"},
+	{"redis_hz", 20, "a sentinel changes it, so that sentinels do not vote at once"},
+	{"redis_reply_buffer_*", 0, "the exporters' answers fill it"},
 	{"redis_exporter_*", 1e9, "it is about the exporter"},
 }
 

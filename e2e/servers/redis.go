@@ -157,7 +157,7 @@ func (r *Redis) lines() []string {
 		"repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
 	}
 	if r.password != "" {
-		lines = append(lines, "requirepass "+r.password, "masterauth "+r.password)
+		lines = append(lines, fmt.Sprintf("requirepass %q", r.password), fmt.Sprintf("masterauth %q", r.password))
 	}
 	if r.caFile == "" {
 		return append(lines, fmt.Sprint("port ", r.port))

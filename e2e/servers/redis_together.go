@@ -203,7 +203,7 @@ func StartSentinel(ctx context.Context, name string, master *Redis, quorum int, 
 		fmt.Sprintf("sentinel failover-timeout %s 2000", name),
 	}
 	if master.password != "" {
-		lines = append(lines, fmt.Sprintf("sentinel auth-pass %s %s", name, master.password))
+		lines = append(lines, fmt.Sprintf("sentinel auth-pass %s %q", name, master.password))
 	}
 	if err := s.configure(append(lines, config...)); err != nil {
 		return nil, errors.Join(err, s.Close())
