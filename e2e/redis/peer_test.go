@@ -77,9 +77,9 @@ func TestPeer(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				w := make(t)
-				for how, args := range map[string][]string{"default": nil, "everything": w.args} {
+				for how, v := range variants(w) {
 					t.Run(how, func(t *testing.T) {
-						for family, found := range newPair(t, w.server, args).compare(t) {
+						for family, found := range newPair(t, append(login(w.server), v.env...), v.args).compare(t) {
 							mu.Lock()
 							differ[family] = true
 							mu.Unlock()
@@ -99,6 +99,26 @@ func TestPeer(t *testing.T) {
 	}
 }
 
+// variant is what both exporters are told.
+type variant struct{ env, args []string }
+
+// variants are the default settings, everything switched on, and on a server alone also what changes or hides families.
+func variants(w world) map[string]variant {
+	all := map[string]variant{"default": {}, "everything": {args: w.args}}
+	if w.name != "redis7" {
+		return all
+	}
+	keys := []string{"--check-single-keys=db0=text,db0=number,db0=hash"}
+	all["role"] = variant{[]string{"REDIS_EXPORTER_APPEND_INSTANCE_ROLE_LABEL=true"}, keys}
+	all["no values"] = variant{[]string{"REDIS_EXPORTER_DISABLE_EXPORTING_KEY_VALUES=true"}, keys}
+	all["no empty databases"] = variant{[]string{"REDIS_EXPORTER_INCL_METRICS_FOR_EMPTY_DATABASES=false"}, nil}
+	all["no histograms"] = variant{[]string{"REDIS_EXPORTER_EXCLUDE_LATENCY_HISTOGRAM_METRICS=true"}, nil}
+	all["no consumers"] = variant{[]string{"REDIS_EXPORTER_STREAMS_EXCLUDE_CONSUMER_METRICS=true", "REDIS_EXPORTER_CHECK_SINGLE_STREAMS=db0=stream"}, nil}
+	all["secret settings"] = variant{[]string{"REDIS_EXPORTER_INCL_CONFIG_METRICS=true", "REDIS_EXPORTER_REDACT_CONFIG_METRICS=false"}, nil}
+	all["master's keys"] = variant{[]string{"REDIS_EXPORTER_SKIP_CHECKKEYS_FOR_ROLE_MASTER=true"}, keys}
+	return all
+}
+
 // differences are the families that are meant to differ.
 func differences(t *testing.T) map[string]bool {
 	t.Helper()
@@ -116,19 +136,19 @@ func differences(t *testing.T) map[string]bool {
 // pair is ours and the peer's exporter of one server.
 type pair struct{ ours, theirs *exporter }
 
-func newPair(t *testing.T, server *servers.Redis, args []string) pair {
+func newPair(t *testing.T, env, args []string) pair {
 	t.Helper()
 	path, err := servers.RedisPeer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	started, err := servers.StartExporter(t.Context(), path, login(server), args...)
+	started, err := servers.StartExporter(t.Context(), path, env, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = started.Stop() })
 	theirs := &exporter{&harness.Exporter{Process: started.Process, T: t, URL: started.URL}}
-	return pair{start(t, login(server), args...), theirs}
+	return pair{start(t, env, args...), theirs}
 }
 
 // compare scrapes both and says by family what differs. The first scrapes are not looked at: what is done only once, at
