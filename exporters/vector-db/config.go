@@ -31,6 +31,8 @@ type settings struct {
 	url, kind string
 	native    string
 	filter    filter
+	canary    bool
+	recall    string
 }
 
 // file is the configuration file.
@@ -45,6 +47,7 @@ type target struct {
 	Service string `yaml:"service"`
 	URL     string `yaml:"url"`
 	access  `yaml:",inline"`
+	quality `yaml:",inline"`
 }
 
 // module is how to speak with the servers that /probe may be asked for.
@@ -75,6 +78,9 @@ func (s *settings) Flags(a *kingpin.Application) {
 	a.Flag("collections.exclude", "Regular expression for the whole names of collections to leave out.").Envar("VECTORDB_COLLECTIONS_EXCLUDE").StringVar(&s.filter.Exclude)
 	a.Flag("collections.max", "Most collections to tell of, the first by name.").Default(strconv.Itoa(defaultMaxCollections)).
 		Envar("VECTORDB_COLLECTIONS_MAX").IntVar(&s.filter.Max)
+	a.Flag("canary", "For the server of --vectordb.url: each minute write, read, find and delete a vector, in a collection of our own.").Envar("VECTORDB_CANARY").BoolVar(&s.canary)
+	a.Flag("recall.collections", "For the server of --vectordb.url: collections, separated by commas, of which to measure each hour how many of the nearest vectors searches find.").
+		Envar("VECTORDB_RECALL_COLLECTIONS").StringVar(&s.recall)
 }
 
 func kindNames() []string {
@@ -86,7 +92,10 @@ func kindNames() []string {
 }
 
 // Catalogue lists the collectors.
-func (s *settings) Catalogue() (collect.Catalogue, error) { return catalogue(nil), nil }
+func (s *settings) Catalogue() (collect.Catalogue, error) {
+	work, err := everyQuality().collectors(&driver{})
+	return append(catalogue(nil), work...), err
+}
 
 // Load reads everything anew.
 func (s *settings) Load(enabled func(string) bool, timeout time.Duration) (*app.Setup, error) {
@@ -126,12 +135,28 @@ func (s *settings) environment() []target {
 		key = config.SecretFile(path)
 	}
 	t := target{URL: s.url, access: access{Type: s.kind, APIKey: key}}
-	for pattern := range strings.SplitSeq(s.native, ",") {
-		if pattern = strings.TrimSpace(pattern); pattern != "" {
-			t.Native = append(t.Native, pattern)
+	t.Native = listed(s.native)
+	if s.canary {
+		t.Canary = &canarySettings{}
+	}
+	if names := listed(s.recall); names != nil {
+		t.Recall = &recallSettings{}
+		for _, name := range names {
+			t.Recall.Collections = append(t.Recall.Collections, place{Name: name})
 		}
 	}
 	return []target{t}
+}
+
+// listed reads what is separated by commas.
+func listed(text string) []string {
+	var all []string
+	for one := range strings.SplitSeq(text, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 // loader makes targets for one configuration.
@@ -147,7 +172,7 @@ func (l loader) target(t target) (app.Target, error) {
 	at, err := parseURL(t.URL)
 	var spec collect.Spec
 	if err == nil {
-		spec, err = l.spec(at, t.access, &driver{})
+		spec, err = l.complete(at, t)
 	}
 	if err != nil {
 		if t.Service != "" {
@@ -164,7 +189,23 @@ func (l loader) target(t target) (app.Target, error) {
 	if l.labelled {
 		spec.Labels = []metric.Label{{Name: "target", Value: spec.Name}}
 	}
-	return app.Target{Spec: spec, Key: fmt.Sprint(l.labelled, "\x00", t.Service, "\x00", t.URL, "\x00", t.key())}, nil
+	return app.Target{Spec: spec, Key: fmt.Sprint(l.labelled, "\x00", t.Service, "\x00", t.URL, "\x00", t.access.key(), "\x00", t.quality.key())}, nil
+}
+
+// complete describes a target with what is done beside its scrapes.
+func (l loader) complete(at *url.URL, t target) (collect.Spec, error) {
+	d := &driver{}
+	spec, err := l.spec(at, t.access, d)
+	if err != nil {
+		return spec, err
+	}
+	more, err := t.collectors(d)
+	for _, c := range more {
+		if l.enabled(c.Name) {
+			spec.Collectors = append(spec.Collectors, c)
+		}
+	}
+	return spec, err
 }
 
 // parseURL reads where a server is. Its errors do not quote it: there may be a password in it by mistake.

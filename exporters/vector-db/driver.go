@@ -11,6 +11,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/backend"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/canary"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/rest"
 )
 
@@ -20,7 +21,8 @@ type driver struct {
 	endpoint func() (backend.Endpoint, error)    // reads secrets and certificates anew
 	wanted   func(names []string) (few []string) // the collections to tell of, sorted
 	guard    func(network, address string, c syscall.RawConn) error
-	patience time.Duration // with a question that is not the list, by which the server is judged
+	patience time.Duration  // with a question that is not the list, by which the server is judged
+	canary   *canary.Canary // nil where nothing is to be written
 }
 
 // Connect opens the session and sees that something answers. Whether it lets us in is for the ping to tell: a server
@@ -86,6 +88,7 @@ const (
 	askIdentify = "identify"
 	askCluster  = "cluster"
 	askNative   = "native"
+	askWrite    = "write"
 	askState    = "state"
 )
 
@@ -104,6 +107,8 @@ func (c *conn) ask(ctx context.Context, question string) (any, error) {
 		return c.session.Cluster(ctx)
 	case askNative:
 		return readNative(ctx, c.session)
+	case askWrite:
+		return nil, c.driver.canary.Sign(ctx, c.session)
 	}
 	return nil, fault.New(fault.Internal, "a question that nobody knows")
 }

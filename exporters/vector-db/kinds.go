@@ -11,6 +11,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/milvus"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/pgvector"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/qdrant"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/redissearch"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/rest"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/weaviate"
 )
@@ -32,6 +33,7 @@ func kinds() []kind {
 		{"chroma", web, chroma.Open, chroma.Detect},
 		{"milvus", web, milvus.Open, milvus.Detect},
 		{"pgvector", []string{"postgres", "postgresql"}, pgvector.Open, nil},
+		{"redis", []string{"redis", "rediss"}, redissearch.Open, nil},
 	}
 }
 

@@ -74,8 +74,7 @@ func New(name string) *Canary {
 	return &Canary{name: name, record: newRecord(), sign: newID(time.Now())}
 }
 
-// Round does all operations once, within a third of a minute. What fails is counted; an error is returned only for a
-// kind of server that lacks something that is needed.
+// Round does all operations once, within a third of a minute. What fails is counted, and its error returned.
 func (c *Canary) Round(ctx context.Context, s backend.Session) error {
 	c.record.begin()
 	ctx, cancel := context.WithTimeout(ctx, roundLimit)
@@ -88,10 +87,22 @@ func (c *Canary) Round(ctx context.Context, s backend.Session) error {
 	if err != nil {
 		c.forget()
 	}
-	if fault.Of(err) == fault.Unsupported {
-		return err
-	}
-	return nil
+	return err
+}
+
+// Failed takes note of a round that could not be begun.
+func (c *Canary) Failed(err error) {
+	c.record.begin()
+	_ = c.record.failed(Create, err)
+	c.record.end(time.Now(), false)
+	c.forget()
+}
+
+// Ready tells whether there is a collection that Sign can write to.
+func (c *Canary) Ready() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ready
 }
 
 // Sign writes one point, the same each time, and so tells whether the server takes what is written. Before the first

@@ -84,10 +84,12 @@ func page(t *testing.T, c *Canary) string {
 
 func round(t *testing.T, c *Canary, s backend.Session) string {
 	t.Helper()
-	if err := c.Round(t.Context(), s); err != nil {
-		t.Fatal(err)
+	err := c.Round(t.Context(), s)
+	got := page(t, c)
+	if (err == nil) != strings.Contains(got, "vectordb_canary_success 1") {
+		t.Errorf("%v, and:\n%s", err, got)
 	}
-	return page(t, c)
+	return got
 }
 
 func has(t *testing.T, page string, lines ...string) {
@@ -135,8 +137,8 @@ func TestRoundWaitsUntilTheVectorIsFound(t *testing.T) {
 	s.forget = 1 << 30
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if err := c.Round(ctx, s); err != nil {
-		t.Fatal(err)
+	if err := c.Round(ctx, s); fault.Of(err) != fault.Timeout {
+		t.Errorf("searching in vain: %v", err)
 	}
 	has(t, page(t, c), "vectordb_canary_success 0", `vectordb_canary_failures_total{operation="search",reason="timeout"} 1`, `vectordb_canary_operation_success{operation="delete"} 1`)
 	if left := count(t, s, c); left != 0 {
@@ -193,6 +195,15 @@ func TestLeftoversAreRemovedAndOthersAtWorkAreNot(t *testing.T) {
 	}
 	if _, err := s.Session.Read(t.Context(), in, fresh); err != nil {
 		t.Errorf("what another exporter works with: %v", err)
+	}
+}
+
+func TestSessionThatCannotBeOpened(t *testing.T) {
+	c := New(Collection)
+	c.Failed(fault.New(fault.Unreachable, "nobody is there"))
+	has(t, page(t, c), "vectordb_canary_success 0", `vectordb_canary_failures_total{operation="create",reason="unreachable"} 1`)
+	if c.Ready() {
+		t.Error("it could write")
 	}
 }
 

@@ -228,6 +228,10 @@ func testFaults(t *testing.T, p *servers.Postgres) {
 	if _, err = Open(t.Context(), to); fault.Of(err) != fault.Config {
 		t.Errorf("TLS by chance: %v", err)
 	}
+	to.URL.RawQuery = "sslmode=disable&password=x"
+	if _, err = Open(t.Context(), to); fault.Of(err) != fault.Config {
+		t.Errorf("a password in the URL: %v", err)
+	}
 	to.URL.RawQuery = ""
 	encrypted, err := Open(t.Context(), to)
 	if err != nil {

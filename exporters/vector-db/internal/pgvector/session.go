@@ -62,6 +62,11 @@ func Open(_ context.Context, to backend.Endpoint) (backend.Session, error) {
 		return nil, fault.Wrap(fault.Internal, "connection settings", err)
 	}
 	query := to.URL.Query()
+	for name := range query {
+		if name != "sslmode" && name != "host" {
+			return nil, fault.New(fault.Config, "of what can stand behind the ? of the URL, sslmode and host are taken")
+		}
+	}
 	config.Host, config.Port = to.URL.Hostname(), 5432
 	if folder := query.Get("host"); folder != "" {
 		config.Host = folder

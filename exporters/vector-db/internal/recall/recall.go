@@ -11,6 +11,7 @@
 package recall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -39,7 +40,7 @@ func Defaults() Settings {
 // selfEvery is how often self hits are looked at, which cost no exact search.
 const selfEvery = 5 * time.Minute
 
-// Interval is how often Run has something to do.
+// Interval is how often Round has something to do.
 func (s Settings) Interval() time.Duration { return min(s.Every, selfEvery) }
 
 // Monitor keeps what was measured of one server. Its methods may be called at the same time.
@@ -95,19 +96,34 @@ func New(settings Settings) *Monitor {
 	return m
 }
 
-// Run measures the place that has waited longest, if one is due, and looks at the self hits of the others. What cannot
-// be measured is told by Publish; an error is returned only when the context ends.
-func (m *Monitor) Run(ctx context.Context, s backend.Session) error {
+// Round measures the place that has waited longest, if one is due, and looks at the self hits of the others. Why
+// something was not measured is told by Publish; an error is returned for what is worth a new session.
+func (m *Monitor) Round(ctx context.Context, s backend.Session) error {
 	due, others := m.due()
+	var failed error
 	if due != nil {
 		measured, err := m.measure(ctx, s, *due)
 		m.note(*due, measured, err)
+		failed = err
 	}
 	for _, place := range others {
 		hits, err := m.lookForSelf(ctx, s, place)
 		m.noteSelf(place, hits, err)
+		failed = cmp.Or(failed, err)
 	}
-	return fault.Wrap(fault.Timeout, "measuring", ctx.Err())
+	if errors.As(failed, new(skip)) {
+		return nil
+	}
+	return failed
+}
+
+// Failed takes note of a round that could not be begun.
+func (m *Monitor) Failed(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, h := range m.places {
+		h.skipped, h.selfHit = reasonOf(err), nil
+	}
 }
 
 // due gives the place to measure now, and the others.
