@@ -99,10 +99,12 @@ type Target struct {
 	Key string
 }
 
-// Finding is something that a target lacks, and the command that mends it.
+// Finding is something that a target lacks, and the command that mends it; or only a Note, of what a user may want to
+// know and need not mend, such as what is switched off.
 type Finding struct {
 	Problem string
 	Remedy  string
+	Note    string
 }
 
 // program is an exporter with its flags read.

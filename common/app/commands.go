@@ -186,14 +186,20 @@ func (p *program) examine(target Target) bool {
 			findings = append(findings, Finding{Problem: fmt.Sprintf("collector %s fails (%s): %v", c.Name, c.Fault, c.Err)})
 		}
 	}
+	good := true
 	for _, f := range findings {
+		if f.Note != "" {
+			p.print("  note: %s\n", f.Note)
+			continue
+		}
+		good = false
 		p.print("  problem: %s\n", f.Problem)
 		if f.Remedy != "" {
 			p.print("     mend: %s\n", f.Remedy)
 		}
 	}
-	if len(findings) == 0 {
+	if good {
 		p.print("  nothing is missing\n")
 	}
-	return len(findings) == 0
+	return good
 }
