@@ -15,6 +15,7 @@
 #   postfix, exim, opensmtpd  mail servers, Postfix with Dovecot: into .cache/mail
 #   mailpit, mailhog          mail catchers, compiled: into .cache/tools
 #   smtp                      all of these five
+#   smtp-peer                 blackbox_exporter, beside which ours is measured: into .cache/peer
 #
 # Each NAME is a function ensure_NAME in tools/ensure/*.sh. Without a name all that the tests need are brought.
 # It says what it installs before it does, and prints one line when nothing is missing.

@@ -17,6 +17,9 @@ func Peer() (string, error) { return peerProgram("postgres_exporter", "peer") }
 // RedisPeer returns the path of redis_exporter, beside which ours is tested and measured.
 func RedisPeer() (string, error) { return peerProgram("redis_exporter", "redis-peer") }
 
+// MailPeer returns the path of blackbox_exporter, beside which the probes of mail servers are measured.
+func MailPeer() (string, error) { return peerProgram("blackbox_exporter", "smtp-peer") }
+
 func peerProgram(name, ensure string) (string, error) {
 	root, err := RepositoryRoot()
 	if err != nil {

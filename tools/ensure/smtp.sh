@@ -81,3 +81,8 @@ ensure_smtp() {
 	ensure_mailpit
 	ensure_mailhog
 }
+
+ensure_smtp_peer() {
+	[ -x "$cache/peer/blackbox_exporter" ] || unpack_peer blackbox_exporter prometheus-blackbox-exporter forky=0.28.0 trixie=0.26.0
+	here+=("$("$cache/peer/blackbox_exporter" --version 2>&1 | grep -om1 '^blackbox_exporter, version [0-9.]*')")
+}

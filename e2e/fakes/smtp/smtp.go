@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,12 @@ type Server struct {
 	mu      sync.Mutex
 	problem error
 	heard   []string // lines of the client
+}
+
+// Follow speaks with one client as a text says, for servers of many. It hangs up at the end of the text.
+func Follow(conn net.Conn, config *tls.Config, text string) error {
+	defer conn.Close()
+	return (&Server{tls: config}).follow(conn, text)
 }
 
 // New starts a server that follows a text for one connection, and ends it with the test.
@@ -140,47 +147,48 @@ func (s *Server) read(in *bufio.Reader, want string) error {
 
 // Authority makes certificates for tests.
 type Authority struct {
-	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	Pool *x509.CertPool
 }
 
 // NewAuthority makes an authority.
-func NewAuthority(t testing.TB) *Authority {
-	t.Helper()
-	a := &Authority{t: t, Pool: x509.NewCertPool()}
+func NewAuthority() *Authority {
+	a := &Authority{Pool: x509.NewCertPool()}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true}
 	var der []byte
-	a.key, der = sign(t, template, template, nil)
+	a.key, der = sign(template, template, nil)
 	a.cert, _ = x509.ParseCertificate(der)
 	a.Pool.AddCert(a.cert)
 	return a
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
-	t.Helper()
+// PEM gives the authority's certificate as a file holds it.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+}
+
+func sign(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	if signer == nil {
 		signer = key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return key, der
 }
 
 // Server gives the configuration of a server with a certificate for a name, good between two times from now.
 func (a *Authority) Server(name string, from, to time.Duration) *tls.Config {
-	a.t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(to), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	key, der := sign(a.t, template, a.cert, a.key)
+	key, der := sign(template, a.cert, a.key)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS10}
 }
 

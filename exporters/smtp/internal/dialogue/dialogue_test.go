@@ -54,7 +54,7 @@ const full = envelope + `
 
 // A whole dialogue takes the turn-arounds that there must be, and reports each phase.
 func TestWholeDialogue(t *testing.T) {
-	a := smtp.NewAuthority(t)
+	a := smtp.NewAuthority()
 	server := smtp.New(t, a.Good(), full)
 	r := hold(t, farthest(a, server.Addr))
 	if err := server.Wait(); err != nil || !r.OK() || r.Farewell != nil {
@@ -82,7 +82,7 @@ func TestWholeDialogue(t *testing.T) {
 
 // With CHUNKING the message travels with its envelope.
 func TestChunking(t *testing.T) {
-	a := smtp.NewAuthority(t)
+	a := smtp.NewAuthority()
 	server := smtp.New(t, a.Good(), hello+`
 		S 250-mail.test
 		S 250-AUTH PLAIN
@@ -108,7 +108,7 @@ func TestChunking(t *testing.T) {
 
 // Every phase can fail, and each in its ways.
 func TestFailures(t *testing.T) {
-	a := smtp.NewAuthority(t)
+	a := smtp.NewAuthority()
 	base := func(*Plan) {}
 	plain := func(p *Plan) { p.TLS, p.Auth = NoTLS, nil }
 	implicit := func(p *Plan) { p.TLS = Implicit }
@@ -151,14 +151,14 @@ func TestFailures(t *testing.T) {
 		"expired":                {a.Server("mail.test", -2*smtp.Day, -smtp.Day), "TLS", implicit, TLS, Expired, 0},
 		"not yet valid":          {a.Server("mail.test", smtp.Day, 2*smtp.Day), "TLS", implicit, TLS, NotYetValid, 0},
 		"wrong name":             {a.Server("other.test", -smtp.Day, smtp.Day), "TLS", implicit, TLS, WrongName, 0},
-		"unknown CA":             {smtp.NewAuthority(t).Good(), "TLS", implicit, TLS, UnknownCA, 0},
+		"unknown CA":             {smtp.NewAuthority().Good(), "TLS", implicit, TLS, UnknownCA, 0},
 		"expires soon":           {a.Server("mail.test", -smtp.Day, smtp.Day), "TLS", func(p *Plan) { p.TLS, p.MinValidity = Implicit, 2*smtp.Day }, TLS, ExpiresSoon, 0},
 		"TLS 1.0 only":           {limited(a.Good(), tls.VersionTLS10), "TLS", implicit, TLS, TLSVersion, 0},
 		"TLS 1.1 only":           {limited(a.Good(), tls.VersionTLS11), "TLS", implicit, TLS, TLSVersion, 0},
 		"client cert":            {demanding(a.Good()), "TLS\nS 220 hi", implicit, Banner, Unreachable, 0},
 		"AUTH not offered":       {a.Good(), hello + "S 250 mail.test\nC QUIT\nS 221 bye", base, Auth, NoAuth, 0},
 		"AUTH without TLS":       {a.Good(), greeted + "S 250-a\nS 250 AUTH PLAIN\nC QUIT\nS 221 bye", func(p *Plan) { p.TLS = NoTLS }, Auth, ExposedPassword, 0},
-		"AUTH unverified":        {smtp.NewAuthority(t).Good(), hello + offers + "C QUIT\nS 221 bye", func(p *Plan) { p.Unverified = true }, Auth, ExposedPassword, 0},
+		"AUTH unverified":        {smtp.NewAuthority().Good(), hello + offers + "C QUIT\nS 221 bye", func(p *Plan) { p.Unverified = true }, Auth, ExposedPassword, 0},
 		"AUTH refused":           {a.Good(), hello + offers + "C AUTH PLAIN\nS 535 5.7.8 no\nC QUIT\nS 221 bye", base, Auth, AuthRejected, 535},
 		"AUTH later":             {a.Good(), hello + offers + "C AUTH PLAIN\nS 454 4.7.0 later\nC QUIT\nS 221 bye", base, Auth, Temporary, 454},
 		"AUTH challenged oddly":  {a.Good(), hello + offers + "C AUTH PLAIN\nS 334 !!!", base, Auth, BadReply, 334},
@@ -213,7 +213,7 @@ func demanding(c *tls.Config) *tls.Config {
 
 // A QUIT without an answer does not spoil what was reached.
 func TestFarewell(t *testing.T) {
-	a := smtp.NewAuthority(t)
+	a := smtp.NewAuthority()
 	for name, c := range map[string]struct {
 		text   string
 		reason Reason
@@ -240,7 +240,7 @@ func TestFarewell(t *testing.T) {
 
 // What a server repeats of a secret is masked everywhere.
 func TestRepeatedSecrets(t *testing.T) {
-	a := smtp.NewAuthority(t)
+	a := smtp.NewAuthority()
 	server := smtp.New(t, a.Good(), hello+offers+"C AUTH PLAIN\nS 535 not AHVzZXIAaHVudGVyMg== nor hunter2\nC QUIT\nS 221 hunter2")
 	r := hold(t, farthest(a, server.Addr))
 	for _, text := range []string{said(r), r.Failure.String()} {

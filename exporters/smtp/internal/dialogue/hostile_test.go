@@ -134,7 +134,7 @@ func TestInvalidUTF8(t *testing.T) {
 
 // A context that ends is the end of the dialogue, at whatever point, and leaves nothing behind.
 func TestCancellation(t *testing.T) {
-	a := smtp.NewAuthority(t)
+	a := smtp.NewAuthority()
 	for _, text := range []string{"WAIT", "S 220 mail.test\nWAIT", "S 220 mail.test\nC EHLO\nS 250-a\nS 250 STARTTLS\nC STARTTLS\nS 220 go\nWAIT", hello + "WAIT", envelope + "B\nWAIT"} {
 		server := smtp.New(t, a.Good(), text)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -149,7 +149,7 @@ func TestCancellation(t *testing.T) {
 
 // Each phase has its own time.
 func TestPhaseTimeouts(t *testing.T) {
-	a := smtp.NewAuthority(t)
+	a := smtp.NewAuthority()
 	server := smtp.New(t, a.Good(), hello+"WAIT")
 	plan := farthest(a, server.Addr)
 	plan.Timeouts = map[Phase]time.Duration{EHLO: 80 * time.Millisecond, Banner: time.Minute}
