@@ -61,9 +61,8 @@ func (b *bounded) Read(into []byte) (int, error) {
 // guard counts the depth and the elements of a JSON text that passes.
 type guard struct {
 	bounded
-	depth, elements int
-	inString        bool
-	escaped         bool
+	depth, deepest, elements int
+	inString, escaped        bool
 }
 
 func (g *guard) Read(into []byte) (int, error) {
@@ -71,7 +70,7 @@ func (g *guard) Read(into []byte) (int, error) {
 	for _, c := range into[:n] {
 		g.follow(c)
 	}
-	if g.depth > maxDepth || g.elements > maxElements {
+	if g.deepest > maxDepth || g.elements > maxElements {
 		g.failed = fault.New(fault.Limited, "the answer is too deep or has too many elements")
 		return 0, g.failed
 	}
@@ -88,6 +87,7 @@ func (g *guard) follow(c byte) {
 		g.inString = true
 	case c == '{' || c == '[':
 		g.depth++
+		g.deepest = max(g.deepest, g.depth)
 		g.elements++
 	case c == '}' || c == ']':
 		g.depth--
