@@ -219,6 +219,7 @@ func TestRetryAfter(t *testing.T) {
 	target := quick(t, "--vectordb.url="+serve(t, s).URL)
 	want := []string{"vectordb_up 1", `vectordb_exporter_collector_success{collector="collections"} 0`}
 	scrape(t, target, 5*time.Second).want(t, want...)
+	time.Sleep(100 * time.Millisecond) // those on their way
 	first := asked.Load()
 	fresh(t, target, 5*time.Second).want(t, want...)
 	if first > 2*16 || asked.Load() != first {

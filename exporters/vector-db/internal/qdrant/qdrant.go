@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -233,7 +235,8 @@ func (s *session) Cluster(ctx context.Context) (*backend.Cluster, error) {
 	if told.Raft.Role != nil {
 		c.Role = strings.ToLower(*told.Raft.Role)
 	}
-	for id, peer := range told.Peers {
+	for _, id := range slices.Sorted(maps.Keys(told.Peers)) {
+		peer := told.Peers[id]
 		failure, failing := told.Failures[peer.URI]
 		up := !failing
 		c.Peers = append(c.Peers, backend.Peer{ID: id, Up: &up, Failures: cmp.Or(failure.Count, backend.Some(0))})
