@@ -37,6 +37,8 @@ type Exporter struct {
 	Program string            // in established metrics of the program: postgres_exporter
 	Env     string            // before the names of environment variables: PG_EXPORTER
 	Aliases map[string]string // see collect.NewSelf
+	Probes  []string          // paths beside /probe that established scrape configurations use for it
+	Finds   string            // path at which targets are found for Prometheus, "" for none
 	Members Members           // what the targets' members are called, where they have some
 	Backend Backend
 }
@@ -87,8 +89,9 @@ type Command func(stdout, stderr io.Writer) (int, error)
 // Setup is a configuration as it came out of Load.
 type Setup struct {
 	Targets    []Target
-	Dependents []health.Dependent                     // HTTP services that are watched beside the targets
-	Probe      func(query url.Values) (Target, error) // nil where nothing allows /probe
+	Dependents []health.Dependent                           // HTTP services that are watched beside the targets
+	Probe      func(query url.Values) (Target, error)       // nil where nothing allows /probe
+	Discover   func(context.Context) ([]TargetGroup, error) // nil where there is nothing to find
 	Warnings   []string
 }
 
@@ -97,6 +100,12 @@ type Setup struct {
 type Target struct {
 	collect.Spec
 	Key string
+}
+
+// TargetGroup is what Prometheus' http_sd_configs take: targets with labels of their own.
+type TargetGroup struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
 }
 
 // Finding is something that a target lacks, and the command that mends it; or only a Note, of what a user may want to

@@ -151,7 +151,12 @@ func (s *server) handleSignals(handler *http.Server) <-chan struct{} {
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+*s.telemetryPath, s.limit(s.metrics))
-	mux.Handle("GET /probe", s.limit(s.probe))
+	for _, path := range append([]string{"/probe"}, s.Probes...) {
+		mux.Handle("GET "+path, s.limit(s.probe))
+	}
+	if s.Finds != "" {
+		mux.Handle("GET "+s.Finds, s.limit(s.discover))
+	}
 	mux.Handle("GET /health", s.limit(health.Handler(version.Version, healthLimit, s.check).ServeHTTP))
 	alive := func() bool { return !s.stopping.Load() }
 	mux.Handle("GET /healthz", health.AliveHandler(alive))

@@ -71,6 +71,7 @@ func (r *run) plan(id Identity) *plan {
 	if spec := r.target.spec.Members; spec != nil && r.full {
 		p.add(spec.Question, func(answer Answer, err error, _, _ time.Time) { r.target.members.list(answer, err, spec.Admit) })
 	}
+	r.labelled(id)
 	for _, class := range []Class{Cheap, Dear} {
 		for _, part := range r.parts {
 			if part.collector.Class == class {
@@ -124,11 +125,18 @@ func (c *Collector) questions(id Identity) (questions []Question, talk Talk, mis
 	return questions, talk, missing, err
 }
 
+// labelled takes the labels that the server tells.
+func (r *run) labelled(id Identity) {
+	if r.target.spec.Identified != nil {
+		r.labels = r.target.spec.Identified(id)
+	}
+}
+
 // batch makes the batch for a collector's samples. Where members are asked, the samples that do not tell by themselves
 // from which one they are get a label that does.
 func (r *run) batch(c *Collector) *metric.Batch {
 	spec := r.target.spec
-	labels := spec.Labels
+	labels := append(slices.Clip(spec.Labels), r.labels...)
 	if spec.Members != nil && c.PerMember && !c.labelled(spec.Members.Label) {
 		labels = append(slices.Clone(labels), metric.Label{Name: spec.Members.Label, Value: cmp.Or(r.member, spec.Database)})
 	}

@@ -27,6 +27,8 @@ type run struct {
 	first    []<-chan struct{} // each closed when something in the background has answered for the first time
 	complete sync.Once         // when all have
 
+	labels []metric.Label // that the server tells; written and read while planning and asking alone
+
 	// Under the target's lock.
 	result    *Result // of a run that has ended
 	waiters   int

@@ -139,6 +139,7 @@ func (r *run) converse(ctx context.Context, driver Driver) error {
 	}
 	defer conn.Close()
 	var p plan
+	r.labelled(conn.Identity())
 	for _, part := range r.parts {
 		r.planPart(&p, part, conn.Identity())
 	}

@@ -24,8 +24,9 @@ type Spec struct {
 	DriverType int    // health.PostgreSQL and so on, 0 for none
 	Labels     []metric.Label
 	Driver     Driver
-	Collectors Catalogue // the enabled ones
-	Members    *Members  // nil where only the target itself is asked
+	Collectors Catalogue                     // the enabled ones
+	Members    *Members                      // nil where only the target itself is asked
+	Identified func(Identity) []metric.Label // labels of what is collected that only the server tells; nil for none
 }
 
 // Target is one backend, scraped by any number of callers at once through one kept connection.
