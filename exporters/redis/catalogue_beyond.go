@@ -102,7 +102,7 @@ const others = "(other)"
 // shown is how many names of a kind have series of their own.
 const shown = 20
 
-// tally adds up amounts by name. The names are pieces of an answer that is not kept, so those handed out are copies.
+// tally adds up amounts by name. It keeps copies of the names, which are pieces of answers that are not kept.
 type tally map[string]*amounts
 
 // amounts are counted together, so that what is shown of a name is shown whole.
@@ -123,25 +123,28 @@ func (t tally) at(name string) *amounts {
 	a := t[name]
 	if a == nil {
 		a = &amounts{}
-		t[name] = a
+		t[strings.Clone(name)] = a
 	}
 	return a
 }
 
 // each calls for the largest names, by count and then by sum, and once for the others together.
 func (t tally) each(call func(name string, a amounts)) {
-	names := make([]string, 0, len(t))
-	for name := range t {
-		names = append(names, name)
+	type named struct {
+		name string
+		amounts
 	}
-	slices.SortFunc(names, func(x, y string) int {
-		return cmp.Or(cmp.Compare(t[y].count, t[x].count), cmp.Compare(t[y].sum, t[x].sum), cmp.Compare(x, y))
+	all := make([]named, 0, len(t))
+	for name, a := range t {
+		all = append(all, named{name, *a})
+	}
+	slices.SortFunc(all, func(x, y named) int {
+		return cmp.Or(cmp.Compare(y.count, x.count), cmp.Compare(y.sum, x.sum), cmp.Compare(x.name, y.name))
 	})
 	var left amounts
-	for i, name := range names {
-		a := *t[name]
-		if i < shown || len(names) == shown+1 {
-			call(strings.Clone(name), a)
+	for i, a := range all {
+		if i < shown || len(all) == shown+1 {
+			call(a.name, a.amounts)
 			continue
 		}
 		left.count, left.sum, left.most = left.count+a.count, left.sum+a.sum, max(left.most, a.most)

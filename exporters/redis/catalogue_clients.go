@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -18,10 +19,9 @@ func clientSummary() *collect.Collector {
 		Families: s.all, Off: true, Class: collect.Dear,
 		Ask: asks(ask("CLIENT", "LIST")),
 		Read: func(_ int, answer collect.Answer, out *metric.Batch) error {
-			r := answered(answer)
 			sums := newClientSums()
-			for line := range strings.Lines(r.Text()) {
-				if c, ok := readClient(line); ok {
+			for line := range bytes.Lines(answered(answer).Bytes()) { // line by line, as the list may be long
+				if c, ok := readClient(string(line)); ok {
 					sums.add(&c)
 				}
 			}
@@ -50,7 +50,9 @@ func readClient(line string) (c client, ok bool) {
 	none := math.NaN()
 	c.name, c.user, c.cmd, c.library = untold, untold, untold, untold
 	c.age, c.idle, c.multi, c.query, c.output, c.memory = none, none, none, none, none, none
-	for part := range strings.FieldsSeq(line) {
+	for line = strings.TrimSuffix(line, "\n"); line != ""; {
+		var part string
+		part, line, _ = strings.Cut(line, " ")
 		field, value, found := strings.Cut(part, "=")
 		if !found {
 			continue

@@ -18,7 +18,8 @@ func latencyBounds() []float64 {
 }
 
 // commandLatency gives LATENCY HISTOGRAM as histograms that have the same buckets for every command, on every server,
-// at all times: only such can be added up and compared. The sum is that of the command's statistics in INFO.
+// at all times: only such can be added up and compared. The sum is that of the command's statistics in INFO. It is off
+// by default, as there are a dozen series for each command that redis_exporter's histograms, which are on, have too.
 func commandLatency() *collect.Collector {
 	took := &metric.Family{
 		Name: "redis_command_duration_seconds", Type: metric.Histogram, Labels: []string{"cmd"},
@@ -30,7 +31,7 @@ func commandLatency() *collect.Collector {
 	}
 	return &collect.Collector{
 		Name: "command_latency", Help: "LATENCY HISTOGRAM: how long the calls of each command took.",
-		Families: []*metric.Family{took}, Limit: commandSamples,
+		Families: []*metric.Family{took}, Limit: commandSamples, Off: true,
 		Talk: func(id collect.Identity) collect.Talk {
 			var spent map[string]float64
 			return afterInfo(id, func(i *info) { spent = commandSeconds(i) }, func(_ int, r *reply, out *metric.Batch) error {
@@ -101,7 +102,7 @@ func commandQuantiles() *collect.Collector {
 	}
 	return &collect.Collector{
 		Name: "command_quantiles", Help: "INFO latencystats: quantiles of how long the calls of each command took.",
-		Families: []*metric.Family{took}, Ask: askInfo, Limit: commandSamples,
+		Families: []*metric.Family{took}, Ask: askInfo, Limit: commandSamples, Off: true,
 		Read: func(_ int, answer collect.Answer, out *metric.Batch) error {
 			i := answered(answer).Info()
 			calls, spent := commandCalls(i), commandSeconds(i)
