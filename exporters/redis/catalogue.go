@@ -22,5 +22,6 @@ type options struct {
 	snapshotSize   bool
 	clientPorts    bool
 	sentinelPeers  bool
+	keys           keyChecks
 	beyond         beyondOptions
 }

@@ -10,7 +10,7 @@ import (
 
 // established lists the collectors for what redis_exporter shows too, but for those that beyond lists, in reading order.
 func established(o options) collect.Catalogue {
-	return collect.Catalogue{
+	all := collect.Catalogue{
 		// catalogue_info.go
 		infoCollector(o.unknownFields), instanceInfo(),
 		// catalogue_stats.go
@@ -27,7 +27,11 @@ func established(o options) collect.Catalogue {
 		modules(),
 		// catalogue_sentinel_peers.go
 		sentinelSection(), sentinelState(o.sentinelPeers), sentinelConfig(),
+		// catalogue_count_keys.go
+		countKeys(o.keys), keyGroups(o.keys),
 	}
+	// catalogue_check_keys.go, catalogue_streams.go
+	return append(append(all, checkKeys(o.keys)...), streams(o.keys)...)
 }
 
 // infoFamilies declares the metrics of a table's fields, in its order.

@@ -67,7 +67,7 @@ type sentinelFamilies struct {
 type sentinelNumber struct {
 	field  string
 	family *metric.Family
-	per  float64
+	per    float64
 }
 
 func newSentinelFamilies(peers bool) *sentinelFamilies {

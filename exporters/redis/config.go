@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,126 +14,220 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/app"
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/config"
+	"github.com/alfred-agent-platform/backend-exporters/common/health"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
+
+const defaultConfigFile = "redis_exporter.yml"
 
 // backend reads flags, environment and the configuration file.
 type backend struct {
-	address, user, password string
-	timeout                 time.Duration
-	clientName              bool
-	sampling                samplingFlags
+	file  string
+	flags flags
+}
+
+// file is the configuration file.
+type file struct {
+	Targets     []source              `yaml:"targets"`
+	AuthModules map[string]authModule `yaml:"auth_modules"`
+	Dependents  []health.Dependent    `yaml:"dependents"`
+}
+
+// source is one server.
+type source struct {
+	Service  string            `yaml:"service"`
+	URI      config.Secret     `yaml:"uri"` // redis://user:password@host:port/database
+	User     string            `yaml:"user"`
+	Password config.Secret     `yaml:"password"`
+	TLS      tlsFiles          `yaml:"tls"`
+	Renamed  map[string]string `yaml:"renamed_commands"` // what the server calls them; "" for one it must not be asked
+	Health   *writeProbe       `yaml:"health"`           // nil: what the flags say
+	Cluster  bool              `yaml:"cluster"`          // keys are asked of the nodes that have them
+
+	timeout    time.Duration
+	clientName string
+}
+
+// authModule is what a probe logs in with, and where.
+type authModule struct {
+	UserPass userPass          `yaml:"userpass"`
+	TLS      tlsFiles          `yaml:"tls"`
+	Renamed  map[string]string `yaml:"renamed_commands"`
+	Targets  []string          `yaml:"targets"`
+}
+
+type userPass struct {
+	Username string        `yaml:"username"`
+	Password config.Secret `yaml:"password"`
 }
 
 // Flags adds the flags of this exporter.
 func (b *backend) Flags(a *kingpin.Application) {
-	a.Flag("redis.addr", "Server to scrape: redis://, rediss:// (TLS), valkey://, valkeys:// or unix://.").
-		Default("redis://localhost:6379").Envar("REDIS_ADDR").StringVar(&b.address)
-	a.Flag("redis.user", "User to log in as.").Envar("REDIS_USER").StringVar(&b.user)
-	a.Flag("redis.password", "Password; the environment variable or a file keeps it out of the list of processes.").Envar("REDIS_PASSWORD").StringVar(&b.password)
-	a.Flag("connection-timeout", "Longest time for connecting.").Default("15s").Envar("REDIS_EXPORTER_CONNECTION_TIMEOUT").DurationVar(&b.timeout)
-	a.Flag("set-client-name", "Let the server show the connection as redis_exporter.").Default("true").Envar("REDIS_EXPORTER_SET_CLIENT_NAME").BoolVar(&b.clientName)
-	b.sampling.flags(a)
+	a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").Default(defaultConfigFile).StringVar(&b.file)
+	b.flags.add(a)
 }
 
 // Catalogue lists the collectors.
 func (b *backend) Catalogue() (collect.Catalogue, error) {
-	return catalogue(options{emptyDatabases: true, redactConfig: true, beyond: beyondOptions{everything: true}})
+	return catalogue(options{emptyDatabases: true, redactConfig: true, beyond: beyondOptions{sampling: defaultSampling()}})
 }
 
 // Load reads everything anew.
-func (b *backend) Load(_ func(string) bool, _ time.Duration) (*app.Setup, error) {
-	s := source{URI: config.SecretValue(b.address), User: b.user, Password: config.SecretValue(b.password), backend: b}
-	parsed, err := s.settings()
+func (b *backend) Load(enabled func(string) bool, _ time.Duration) (*app.Setup, error) {
+	var f file
+	err := config.ReadYAML(b.file, &f)
+	if err != nil && (b.file != defaultConfigFile || !errors.Is(err, os.ErrNotExist)) {
+		return nil, err
+	}
+	if err := b.flags.check(); err != nil {
+		return nil, err
+	}
+	o, err := b.flags.options()
 	if err != nil {
 		return nil, err
 	}
-	sampling, err := b.sampling.sampling()
+	passwords, err := b.flags.passwords()
 	if err != nil {
 		return nil, err
 	}
-	all, err := catalogue(options{emptyDatabases: true, redactConfig: true, beyond: beyondOptions{sampling: sampling}})
-	return &app.Setup{Targets: []app.Target{{
-		Spec: collect.Spec{
-			Name: parsed.address, Service: "redis", Database: strconv.Itoa(parsed.database),
-			Driver: &driver{settings: s.settings}, Collectors: all,
-		},
-		Key: fmt.Sprint(b.address, "\x00", b.user, "\x00", b.password),
-	}}}, err
-}
-
-// Examine finds what a target lacks.
-func (b *backend) Examine(context.Context, collect.Spec) ([]app.Finding, error) { return nil, nil }
-
-// source is one server as it is configured.
-type source struct {
-	URI      config.Secret
-	User     string
-	Password config.Secret
-	backend  *backend
-}
-
-// settings reads the address. Errors never quote it, since it may hold a password.
-func (s source) settings() (*settings, error) {
-	text, err := s.URI.Read()
-	if err != nil {
-		return nil, err
+	l := loader{flags: &b.flags, options: o, enabled: b.flags.enabled(enabled), passwords: passwords}
+	if given, set := os.LookupEnv("REDIS_ADDR"); set && given == "" && b.flags.address == defaultAddress {
+		b.flags.address = "" // which the flag's default would hide
 	}
-	password, err := s.Password.Read()
-	if err != nil {
-		return nil, err
+	sources := f.Targets
+	if b.flags.address != "" && (len(sources) == 0 || b.flags.address != defaultAddress) {
+		own := source{URI: config.SecretValue(b.flags.address), User: b.flags.user, Password: config.SecretValue(b.flags.password), TLS: b.flags.tls, Cluster: b.flags.cluster}
+		sources = append([]source{own}, sources...)
 	}
-	parsed, err := parseAddress(text)
-	if err != nil {
-		return nil, err
-	}
-	if s.User != "" {
-		parsed.user = s.User
-	}
-	if password != "" {
-		parsed.password = password
-	}
-	parsed.timeout = s.backend.timeout
-	if s.backend.clientName {
-		parsed.clientName = "redis_exporter"
-	}
-	return parsed, nil
-}
-
-// parseAddress reads redis://user:password@host:port/database and its like, or host:port alone.
-func parseAddress(text string) (*settings, error) {
-	if !strings.Contains(text, "://") {
-		text = "redis://" + text
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, errors.New("the address cannot be read: it must be such as redis://host:6379/0, with special characters of a password written as %XX")
-	}
-	s := &settings{network: "tcp", user: u.User.Username()}
-	s.password, _ = u.User.Password()
-	switch u.Scheme {
-	case "redis", "valkey":
-	case "rediss", "valkeys":
-		s.tls = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
-	case "unix":
-		s.network, s.address = "unix", u.Path
-		return s, nil
-	default:
-		return nil, errors.New("the address must begin with redis://, rediss://, valkey://, valkeys:// or unix://")
-	}
-	host, port := u.Hostname(), u.Port()
-	if host == "" {
-		host = "localhost"
-	}
-	if port == "" {
-		port = "6379"
-	}
-	s.address = net.JoinHostPort(host, port)
-	if path := strings.Trim(u.Path, "/"); path != "" {
-		if s.database, err = strconv.Atoi(path); err != nil || s.database < 0 {
-			return nil, errors.New("the path of the address must be the number of a database, such as /0")
+	l.labelled = len(sources) > 1
+	setup := &app.Setup{Dependents: f.Dependents, Warnings: b.flags.warnings()}
+	for _, s := range sources {
+		target, err := l.target(s)
+		if err != nil {
+			return nil, err
+		}
+		setup.Targets = append(setup.Targets, target)
+		setup.Warnings = append(setup.Warnings, s.warnings()...)
+		if setup.Discover == nil {
+			setup.Discover = l.discovery(target.Driver.(*driver))
 		}
 	}
-	return s, nil
+	setup.Probe, err = l.prober(f.AuthModules)
+	return setup, err
+}
+
+func (s source) warnings() []string {
+	var all []string
+	for _, secret := range []config.Secret{s.URI, s.Password} {
+		if warning := secret.Warning(); warning != "" {
+			all = append(all, warning)
+		}
+	}
+	if s.TLS.SkipVerify {
+		all = append(all, "the server's certificate is not verified: whoever is between can read and change what is said")
+	}
+	return all
+}
+
+// loader makes targets for one configuration.
+type loader struct {
+	flags     *flags
+	options   options
+	enabled   func(string) bool
+	passwords passwordFile
+	labelled  bool // several targets share a page
+}
+
+// target checks a source and makes a target of it.
+func (l loader) target(s source) (app.Target, error) {
+	if s.Health == nil {
+		s.Health = &l.flags.write
+	}
+	target, err := l.make(s)
+	if err != nil && s.Service != "" {
+		return target, fmt.Errorf("target %s: %w", s.Service, err)
+	}
+	switch {
+	case s.Service != "":
+		target.Service = s.Service
+	case l.labelled: // the name of the kind of server would not tell one from another
+		target.Service = target.Name
+	}
+	if l.labelled {
+		target.Labels = []metric.Label{{Name: "target", Value: target.Name}}
+	}
+	return target, err
+}
+
+// make makes a target of a source.
+func (l loader) make(s source) (app.Target, error) {
+	s.timeout = l.flags.timeout
+	if l.flags.setClientName {
+		s.clientName = "redis_exporter"
+	}
+	if s.Password.IsZero() {
+		s.Password = l.passwords.find(s)
+	}
+	parsed, err := s.settings()
+	if err != nil {
+		return app.Target{}, err
+	}
+	write, err := s.Health.probes()
+	if err != nil {
+		return app.Target{}, err
+	}
+	all, err := catalogue(l.options)
+	if err != nil {
+		return app.Target{}, err
+	}
+	name := parsed.address
+	if parsed.database > 0 {
+		name += "/" + strconv.Itoa(parsed.database)
+	}
+	d := &driver{settings: s.settings, renamed: l.renamed(s.Renamed), write: write, follow: s.Cluster}
+	spec := collect.Spec{
+		Name: name, Service: "redis", Database: strconv.Itoa(parsed.database), Driver: d,
+		Collectors: slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) || l.options.idle(c.Name) }),
+	}
+	if l.flags.roleLabel {
+		spec.Identified = roleLabel
+	}
+	return app.Target{Spec: spec, Key: s.key()}, nil
+}
+
+// roleLabel names the role of a server, as the server does.
+func roleLabel(id collect.Identity) []metric.Label {
+	role := "master"
+	switch {
+	case has(id, sentinel):
+		role = sentinel
+	case id.Replica:
+		role = "slave"
+	}
+	return []metric.Label{{Name: "instance_role", Value: role}}
+}
+
+// renamed puts the renamed commands of a target together with that of a flag.
+func (l loader) renamed(own map[string]string) map[string]string {
+	all := map[string]string{}
+	switch command := l.flags.configCommand; command {
+	case "CONFIG":
+	case "-":
+		all["CONFIG"] = ""
+	default:
+		all["CONFIG"] = command
+	}
+	for name, known := range own {
+		all[strings.ToUpper(name)] = known
+	}
+	return all
+}
+
+// key tells one configuration from another. It holds secrets and is never shown.
+func (s source) key() string {
+	uri, uriErr := s.URI.Read()
+	password, passwordErr := s.Password.Read()
+	return fmt.Sprint(s.Service, "\x00", uri, uriErr, "\x00", s.User, "\x00", password, passwordErr, "\x00", s.TLS, s.Renamed, *s.Health, s.Cluster)
 }
 
 var _ app.Backend = (*backend)(nil)

@@ -11,7 +11,7 @@ import (
 
 func main() {
 	goredis.SetLogger(silence{})
-	os.Exit(exporter().Main())
+	os.Exit(exporter().Run(peerArguments(os.Args[1:]), os.Stdout, os.Stderr))
 }
 
 func exporter() app.Exporter {
@@ -21,6 +21,8 @@ func exporter() app.Exporter {
 		Prefix:  "redis",
 		Program: "redis_exporter",
 		Env:     "REDIS_EXPORTER",
+		Probes:  []string{"/scrape"},
+		Finds:   "/discover-cluster-nodes",
 		Backend: &backend{},
 	}
 }
