@@ -121,7 +121,7 @@ func (w *Weaviate) environment() []string {
 		"GRPC_PORT=" + port(0),
 		"CLUSTER_GOSSIP_BIND_PORT=" + port(1), "CLUSTER_DATA_BIND_PORT=" + port(2),
 		"RAFT_PORT=" + port(3), "RAFT_INTERNAL_RPC_PORT=" + port(4),
-		"RAFT_JOIN=node1:" + port(3), "RAFT_BOOTSTRAP_EXPECT=1", "RAFT_BOOTSTRAP_TIMEOUT=10",
+		"RAFT_JOIN=node1:" + port(3), "RAFT_BOOTSTRAP_EXPECT=1", "RAFT_BOOTSTRAP_TIMEOUT=60",
 	}
 }
 
