@@ -60,7 +60,7 @@ func clusterNode(t *testing.T) world {
 	}
 	live(t, c.Masters[0], "{key:}1")
 	return world{"cluster", c.Masters[0], []string{
-		"--is-cluster", "--check-keys=db0=key:1*", "--export-client-list", "--include-config-metrics", "--include-modules-metrics",
+		"--is-cluster", "--check-single-keys=db0=key:11,db0=key:12,db0=key:15,db0=key:16", "--export-client-list", "--export-client-port", "--include-config-metrics", "--include-modules-metrics",
 		"--include-system-metrics",
 	}}
 }
@@ -106,6 +106,9 @@ var data = [][]any{
 	{"XGROUP", "CREATE", "stream", "readers", "0"},
 	{"XGROUP", "CREATE", "stream", "idlers", "$"},
 	{"XREADGROUP", "GROUP", "readers", "anna", "COUNT", "1", "STREAMS", "stream", ">"},
+	{"XADD", "stream:steady", "1-1", "a", "1"},
+	{"XGROUP", "CREATE", "stream:steady", "readers", "0"},
+	{"XREADGROUP", "GROUP", "readers", "anna", "COUNT", "1", "STREAMS", "stream:steady", ">"},
 	{"FUNCTION", "LOAD", "#!lua name=library\nredis.register_function('answer', function() return 42 end)"},
 	{"EVAL", "return 1", "0"},
 	{"PUBLISH", "news", "none"},
