@@ -35,12 +35,12 @@ var backendHealth = board.Board{
 			Queries:     []board.Query{{Expr: `service_health{@, service=~"$service"}`, Legend: "{{service}} ({{instance}})"}},
 		},
 		{
-			Title: "Services now", Kind: board.Table, Unit: "short", Height: 9, Width: 14, Labels: []string{"service", "job", "instance"}, Steps: serviceStates,
+			Title: "Services now", Kind: board.Table, Unit: "short", Height: 9, Width: 14, Labels: []string{"service", "job", "instance", "target"}, Steps: serviceStates,
 			Description: "The state of each service (1 up, 0.5 degraded, 0 down), how long its health check takes, and how long ago the state last changed, where it did within a day.",
 			Queries: []board.Query{
-				{Expr: `sum by (service, job, instance) (service_health{@, service=~"$service"})`, Legend: "State"},
-				{Expr: `max by (service, job, instance) (db_ping_latency_seconds{@, service=~"$service"} or service_health_probe_duration_seconds{@, service=~"$service"})`, Legend: "Latency"},
-				{Expr: `time() - max by (service, job, instance) (max_over_time((timestamp(service_health{@, service=~"$service"})
+				{Expr: `sum by (service, job, instance, target) (service_health{@, service=~"$service"})`, Legend: "State"},
+				{Expr: `max by (service, job, instance, target) (db_ping_latency_seconds{@, service=~"$service"} or service_health_probe_duration_seconds{@, service=~"$service"})`, Legend: "Latency"},
+				{Expr: `time() - max by (service, job, instance, target) (max_over_time((timestamp(service_health{@, service=~"$service"})
   and (service_health{@, service=~"$service"} != service_health{@, service=~"$service"} offset 1m))[1d:1m]))`, Legend: "Last change"},
 			},
 			Units: map[string]string{"Latency": "s", "Last change": "s"},

@@ -20,12 +20,12 @@ var postgresOverview = board.Board{
 			Title: "Connections used", Kind: board.Stat, Unit: "percentunit", Max: 1, Steps: board.Good(0.7, 0.9),
 			Description: "Open connections as a part of what ordinary roles may open, on the fullest server. Above 90 % new sessions will soon be refused: find who opens them below, and pool them.",
 			Queries: []board.Query{{Expr: `max(instance:pg_stat_activity_count:sum{@}
-  / on (job, instance) (pg_settings_max_connections{@} - on (job, instance) pg_settings_superuser_reserved_connections{@}))`, Legend: "used"}},
+  / on (job, instance, target) (pg_settings_max_connections{@} - on (job, instance, target) pg_settings_superuser_reserved_connections{@}))`, Legend: "used"}},
 		},
 		{
 			Title: "Replication lag", Kind: board.Stat, Unit: "s", Steps: board.Good(10, 60),
 			Description: "How far the replica furthest behind is behind its primary. No data where there is no replica. Look at Replication below.",
-			Queries:     []board.Query{{Expr: `max(pg_replication_lag_seconds{@} and on (job, instance) pg_replication_is_replica{@} == 1)`, Legend: "lag"}},
+			Queries:     []board.Query{{Expr: `max(pg_replication_lag_seconds{@} and on (job, instance, target) pg_replication_is_replica{@} == 1)`, Legend: "lag"}},
 		},
 		{
 			Title: "Longest transaction", Kind: board.Stat, Unit: "s", Steps: board.Good(300, 3600),
@@ -51,8 +51,8 @@ var postgresOverview = board.Board{
 			Title: "Transactions", Unit: "ops", Height: 7, Link: postgresQueriesUID,
 			Description: "Commits and rollbacks per second. A sudden fall means that clients do not come through; many rollbacks mean that they fail.",
 			Queries: []board.Query{
-				{Expr: `sum by (instance) (rate(pg_stat_database_xact_commit{@}[$__rate_interval]))`, Legend: "{{instance}} committed"},
-				{Expr: `sum by (instance) (rate(pg_stat_database_xact_rollback{@}[$__rate_interval]))`, Legend: "{{instance}} rolled back"},
+				{Expr: `sum by (instance, target) (rate(pg_stat_database_xact_commit{@}[$__rate_interval]))`, Legend: "{{instance}} committed"},
+				{Expr: `sum by (instance, target) (rate(pg_stat_database_xact_rollback{@}[$__rate_interval]))`, Legend: "{{instance}} rolled back"},
 			},
 		},
 		{
@@ -78,41 +78,41 @@ var postgresOverview = board.Board{
 
 var postgresProblems = []board.Panel{
 	{
-		Title: "Who blocks others", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "datname", "usename", "application_name", "state"},
+		Title: "Who blocks others", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "datname", "usename", "application_name", "state"},
 		Description: "Sessions that hold locks for which others wait, and wait for none themselves. Empty is normal. End one with pg_terminate_backend if it does nothing (idle in transaction).",
 		Queries: []board.Query{
-			{Expr: `sum by (instance, datname, usename, application_name, state) (pg_blocking_root_sessions{@})`, Legend: "Sessions"},
-			{Expr: `sum by (instance, datname, usename, application_name, state) (pg_blocking_waiting_sessions{@})`, Legend: "Waiting behind"},
-			{Expr: `max by (instance, datname, usename, application_name, state) (pg_blocking_longest_wait_seconds{@})`, Legend: "Longest wait"},
+			{Expr: `sum by (instance, target, datname, usename, application_name, state) (pg_blocking_root_sessions{@})`, Legend: "Sessions"},
+			{Expr: `sum by (instance, target, datname, usename, application_name, state) (pg_blocking_waiting_sessions{@})`, Legend: "Waiting behind"},
+			{Expr: `max by (instance, target, datname, usename, application_name, state) (pg_blocking_longest_wait_seconds{@})`, Legend: "Longest wait"},
 		},
 		Units: map[string]string{"Longest wait": "s"},
 	},
 	{
-		Title: "Idle in transaction", Kind: board.Table, Width: 12, Unit: "s", Labels: []string{"instance", "datname", "usename"}, Steps: board.Good(60, 600),
+		Title: "Idle in transaction", Kind: board.Table, Width: 12, Unit: "s", Labels: []string{"instance", "target", "datname", "usename"}, Steps: board.Good(60, 600),
 		Description: "Clients that opened a transaction and do nothing. Empty or seconds is normal. They hold locks and keep vacuum from its work: mend the client, or set idle_in_transaction_session_timeout.",
 		Queries: []board.Query{
-			{Expr: `max by (instance, datname, usename) (pg_stat_activity_idle_in_transaction_longest_idle_seconds{@})`, Legend: "Idle for"},
-			{Expr: `sum by (instance, datname, usename) (pg_stat_activity_idle_in_transaction_sessions{@})`, Legend: "Sessions"},
+			{Expr: `max by (instance, target, datname, usename) (pg_stat_activity_idle_in_transaction_longest_idle_seconds{@})`, Legend: "Idle for"},
+			{Expr: `sum by (instance, target, datname, usename) (pg_stat_activity_idle_in_transaction_sessions{@})`, Legend: "Sessions"},
 		},
 		Units: map[string]string{"Sessions": "short"},
 	},
 	{
 		Title: "Deadlocks", Unit: "short", Steps: board.Zero(),
 		Description: "Deadlocks within an hour. Normal: 0. The server's log names the statements; let the application take its locks in one order.",
-		Queries:     []board.Query{{Expr: `sum by (instance, datname) (increase(pg_stat_database_deadlocks{@}[1h]))`, Legend: "{{instance}} {{datname}}"}},
+		Queries:     []board.Query{{Expr: `sum by (instance, target, datname) (increase(pg_stat_database_deadlocks{@}[1h]))`, Legend: "{{instance}} {{datname}}"}},
 	},
 	{
 		Title: "Checksum failures", Unit: "short", Steps: board.Zero(),
 		Description: "Pages within a day that were not as they had been written. Anything but 0 is a broken disk or memory: restore from a backup. No data without data checksums.",
-		Queries:     []board.Query{{Expr: `sum by (instance, datname) (increase(pg_stat_database_checksum_failures_total{@}[1d]))`, Legend: "{{instance}} {{datname}}"}},
+		Queries:     []board.Query{{Expr: `sum by (instance, target, datname) (increase(pg_stat_database_checksum_failures_total{@}[1d]))`, Legend: "{{instance}} {{datname}}"}},
 	},
 	{
-		Title: "Settings that wait for a restart", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "name"},
+		Title: "Settings that wait for a restart", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "name"},
 		Description: "Settings that were changed but hold only after a restart. Empty is normal.",
 		Queries:     []board.Query{{Expr: `pg_configuration_pending_restart{@}`, Legend: "Pending"}},
 	},
 	{
-		Title: "Collectors that fail", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "collector"},
+		Title: "Collectors that fail", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "collector"},
 		Description: "Parts of the scrape without an answer: what they show is missing here. Empty is normal. postgres-exporter doctor says what the role or the server lacks.",
 		Queries:     []board.Query{{Expr: `pg_exporter_collector_success{@} == 0`, Legend: "Success"}},
 	},
@@ -138,7 +138,7 @@ var postgresLoad = []board.Panel{
 	{
 		Title: "Temporary files", Unit: "Bps",
 		Description: "Bytes per second that sorts and joins write to disk because work_mem is too small for them. Normal: little.",
-		Queries:     []board.Query{{Expr: `sum by (instance, datname) (rate(pg_stat_database_temp_bytes{@}[$__rate_interval]))`, Legend: "{{instance}} {{datname}}"}},
+		Queries:     []board.Query{{Expr: `sum by (instance, target, datname) (rate(pg_stat_database_temp_bytes{@}[$__rate_interval]))`, Legend: "{{instance}} {{datname}}"}},
 	},
 	{
 		Title: "Locks held", Unit: "short",
@@ -151,7 +151,7 @@ var postgresLog = []board.Panel{
 	{
 		Title: "Write-ahead log written", Unit: "Bps",
 		Description: "Bytes of log per second. Replicas and the archive must keep up with it.",
-		Queries:     []board.Query{{Expr: `sum by (instance) (rate(pg_stat_wal_bytes_total{@}[$__rate_interval]))`, Legend: "{{instance}}"}},
+		Queries:     []board.Query{{Expr: `sum by (instance, target) (rate(pg_stat_wal_bytes_total{@}[$__rate_interval]))`, Legend: "{{instance}}"}},
 	},
 	{
 		Title: "Write-ahead log on disk", Unit: "bytes",
@@ -162,8 +162,8 @@ var postgresLog = []board.Panel{
 		Title: "Checkpoints", Unit: "short",
 		Description: "Checkpoints within an hour, by time and on request. Most should be by time: requested ones mean that max_wal_size is too small for the load.",
 		Queries: []board.Query{
-			{Expr: `sum by (instance) (increase(pg_stat_checkpointer_num_timed_total{@}[1h]) or increase(pg_stat_bgwriter_checkpoints_timed_total{@}[1h]))`, Legend: "{{instance}} by time"},
-			{Expr: `sum by (instance) (increase(pg_stat_checkpointer_num_requested_total{@}[1h]) or increase(pg_stat_bgwriter_checkpoints_req_total{@}[1h]))`, Legend: "{{instance}} requested"},
+			{Expr: `sum by (instance, target) (increase(pg_stat_checkpointer_num_timed_total{@}[1h]) or increase(pg_stat_bgwriter_checkpoints_timed_total{@}[1h]))`, Legend: "{{instance}} by time"},
+			{Expr: `sum by (instance, target) (increase(pg_stat_checkpointer_num_requested_total{@}[1h]) or increase(pg_stat_bgwriter_checkpoints_req_total{@}[1h]))`, Legend: "{{instance}} requested"},
 		},
 	},
 	{
@@ -177,12 +177,12 @@ var postgresReplication = []board.Panel{
 	{
 		Title: "Replicas behind, in seconds", Unit: "s", Steps: board.Good(10, 60),
 		Description: "How far each replica is behind, as it sees it itself. Normal: below a second or two.",
-		Queries:     []board.Query{{Expr: `pg_replication_lag_seconds{@} and on (job, instance) pg_replication_is_replica{@} == 1`, Legend: "{{instance}}"}},
+		Queries:     []board.Query{{Expr: `pg_replication_lag_seconds{@} and on (job, instance, target) pg_replication_is_replica{@} == 1`, Legend: "{{instance}}"}},
 	},
 	{
 		Title: "Replicas behind, in bytes", Unit: "bytes",
 		Description: "Log that each replica has not replayed, as its primary sees it. No data where nobody follows.",
-		Queries:     []board.Query{{Expr: `sum by (instance, application_name, client_addr) (pg_stat_replication_replay_lag_bytes{@})`, Legend: "{{instance}}: {{application_name}} {{client_addr}}"}},
+		Queries:     []board.Query{{Expr: `sum by (instance, target, application_name, client_addr) (pg_stat_replication_replay_lag_bytes{@})`, Legend: "{{instance}}: {{application_name}} {{client_addr}}"}},
 	},
 	{
 		Title: "Log that slots keep", Unit: "bytes",
@@ -205,15 +205,15 @@ var postgresVacuum = []board.Panel{
 	{
 		Title: "What keeps vacuum from removing rows", Unit: "short",
 		Description: "Age, in transactions, of the oldest one that somebody may still see, by who that is: a session, a prepared transaction, a slot or a replica.",
-		Queries:     []board.Query{{Expr: `max by (instance, holder) (pg_oldest_xmin_age_transactions{@})`, Legend: "{{instance}} {{holder}}"}},
+		Queries:     []board.Query{{Expr: `max by (instance, target, holder) (pg_oldest_xmin_age_transactions{@})`, Legend: "{{instance}} {{holder}}"}},
 	},
 	{
 		Title: "Tables that autovacuum has to work on", Unit: "short",
 		Description: "Tables beyond their own limits of dead or new rows. Normal: few, and others after a while. If it only rises, autovacuum is too slow or held back.",
 		Queries: []board.Query{
-			{Expr: `sum by (instance) (pg_autovacuum_due_vacuum_tables{@})`, Legend: "{{instance}} vacuum"},
-			{Expr: `sum by (instance) (pg_autovacuum_due_analyze_tables{@})`, Legend: "{{instance}} analyze"},
-			{Expr: `sum by (instance) (pg_autovacuum_due_freeze_tables{@})`, Legend: "{{instance}} freeze"},
+			{Expr: `sum by (instance, target) (pg_autovacuum_due_vacuum_tables{@})`, Legend: "{{instance}} vacuum"},
+			{Expr: `sum by (instance, target) (pg_autovacuum_due_analyze_tables{@})`, Legend: "{{instance}} analyze"},
+			{Expr: `sum by (instance, target) (pg_autovacuum_due_freeze_tables{@})`, Legend: "{{instance}} freeze"},
 		},
 	},
 	{
@@ -230,7 +230,7 @@ var postgresSpace = []board.Panel{
 	{
 		Title: "Databases", Kind: board.Bars, Unit: "bytes",
 		Description: "Size of each database on disk.",
-		Queries:     []board.Query{{Expr: `max by (instance, datname) (pg_database_size_bytes{@})`, Legend: "{{instance}} {{datname}}"}},
+		Queries:     []board.Query{{Expr: `max by (instance, target, datname) (pg_database_size_bytes{@})`, Legend: "{{instance}} {{datname}}"}},
 	},
 	{
 		Title: "Growth of databases", Unit: "bytes",

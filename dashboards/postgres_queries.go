@@ -10,16 +10,16 @@ var postgresQueries = board.Board{
 		{
 			Title: "Time in statements", Unit: "s", Kind: board.Stack,
 			Description: "Seconds of work per second, by statement: how many processors they keep busy or how many sessions wait. The largest are worth a look first.",
-			Queries:     []board.Query{{Expr: `topk(10, sum by (instance, datname, queryid) (rate(pg_stat_statements_seconds_total{@, datname=~"$datname"}[$__rate_interval])))`, Legend: "{{datname}} {{queryid}}"}},
+			Queries:     []board.Query{{Expr: `topk(10, sum by (instance, target, datname, queryid) (rate(pg_stat_statements_seconds_total{@, datname=~"$datname"}[$__rate_interval])))`, Legend: "{{datname}} {{queryid}}"}},
 		},
 		{
 			Title: "Time per call", Unit: "s",
 			Description: "Mean time of a call, of the statements that take most time in all. A step up without more data: the plan has changed.",
-			Queries: []board.Query{{Expr: `topk(10, sum by (instance, datname, queryid) (rate(pg_stat_statements_seconds_total{@, datname=~"$datname"}[$__rate_interval]))
-  / (sum by (instance, datname, queryid) (rate(pg_stat_statements_calls_total{@, datname=~"$datname"}[$__rate_interval])) > 0))`, Legend: "{{datname}} {{queryid}}"}},
+			Queries: []board.Query{{Expr: `topk(10, sum by (instance, target, datname, queryid) (rate(pg_stat_statements_seconds_total{@, datname=~"$datname"}[$__rate_interval]))
+  / (sum by (instance, target, datname, queryid) (rate(pg_stat_statements_calls_total{@, datname=~"$datname"}[$__rate_interval])) > 0))`, Legend: "{{datname}} {{queryid}}"}},
 		},
 		{
-			Title: "Statements by time of the last hour", Kind: board.Table, Height: 10, Unit: "s", Labels: []string{"instance", "datname", "user", "queryid"},
+			Title: "Statements by time of the last hour", Kind: board.Table, Height: 10, Unit: "s", Labels: []string{"instance", "target", "datname", "user", "queryid"},
 			Description: "The 20 statements that took most time within an hour. Their text: SELECT query FROM pg_stat_statements WHERE queryid = …, or --collector.stat_statements.include_query.",
 			Queries: []board.Query{
 				{Expr: `topk(20, increase(pg_stat_statements_seconds_total{@, datname=~"$datname"}[1h]))`, Legend: "Time"},
@@ -57,12 +57,12 @@ var postgresQueries = board.Board{
 		}},
 		{Title: "Indexes and waste", Panels: []board.Panel{
 			{
-				Title: "Invalid indexes", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "datname", "schemaname", "relname", "indexrelname"},
+				Title: "Invalid indexes", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "datname", "schemaname", "relname", "indexrelname"},
 				Description: "Indexes that a failed CREATE INDEX CONCURRENTLY left behind: they are written and never read. Empty is normal. Drop or rebuild them.",
 				Queries:     []board.Query{{Expr: `pg_index_invalid{@, datname=~"$datname"}`, Legend: "Invalid"}},
 			},
 			{
-				Title: "Indexes that nobody reads", Kind: board.Table, Width: 12, Unit: "bytes", Labels: []string{"instance", "datname", "schemaname", "relname", "indexrelname"},
+				Title: "Indexes that nobody reads", Kind: board.Table, Width: 12, Unit: "bytes", Labels: []string{"instance", "target", "datname", "schemaname", "relname", "indexrelname"},
 				Description: "Indexes without a scan since statistics began, by size. Look at replicas too before you drop one.",
 				Queries:     []board.Query{{Expr: `topk(20, pg_index_unused_size_bytes{@, datname=~"$datname"})`, Legend: "Size"}},
 			},

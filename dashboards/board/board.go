@@ -58,8 +58,9 @@ type Panel struct {
 	Units              map[string]string // Table: the units of the value columns that differ from Unit, by title
 }
 
-// Query is an expression and what its series are called: {{label}} stands for a label's value. In a table the legend is
-// the title of the value column.
+// Query is an expression and what its series are called: {{label}} stands for a label's value. An exporter with several
+// targets tells them apart by the label target, so that expressions keep it beside instance, and {{instance}} shows it.
+// In a table the legend is the title of the value column.
 type Query struct {
 	Expr, Legend string
 }

@@ -240,7 +240,7 @@ func (p placed) target(i int, q Query) *prometheus.DataqueryBuilder {
 	if p.Kind == Table {
 		return target.Instant().Format(prometheus.PromQueryFormatTable)
 	}
-	return target.Range().LegendFormat(q.Legend)
+	return target.Range().LegendFormat(strings.ReplaceAll(q.Legend, "{{instance}}", "{{instance}} {{target}}"))
 }
 
 func refID(i int) string { return string(rune('A' + i)) }

@@ -31,8 +31,7 @@ var raw = []string{}
 
 // panel is what a query of a dashboard is asked for.
 type panel struct {
-	board, title, expr string
-	instant            bool
+	board, title, ref, expr string
 }
 
 // TestExpressions holds every expression of dashboards and rules against the exporters' catalogues.
@@ -131,8 +130,8 @@ type panelJSON struct {
 	Title   string      `json:"title"`
 	Panels  []panelJSON `json:"panels"`
 	Targets []struct {
-		Expr    string `json:"expr"`
-		Instant bool   `json:"instant"`
+		Expr  string `json:"expr"`
+		RefID string `json:"refId"`
 	} `json:"targets"`
 }
 
@@ -147,7 +146,7 @@ func (d dashboard) queries(name string) []panel {
 	walk = func(panels []panelJSON) {
 		for _, p := range panels {
 			for _, target := range p.Targets {
-				all = append(all, panel{name, p.Title, replace.Replace(target.Expr), target.Instant})
+				all = append(all, panel{name, p.Title, target.RefID, replace.Replace(target.Expr)})
 			}
 			walk(p.Panels)
 		}

@@ -53,8 +53,9 @@ func (c Catalogue) Read(path string) error {
 	return lines.Err()
 }
 
-// everywhere are the labels that Prometheus gives to every series.
-var everywhere = []string{"job", "instance"}
+// everywhere are the labels that Prometheus gives to every series, and the one that an exporter gives where it has
+// several targets.
+var everywhere = []string{"job", "instance", "target"}
 
 // Lookup finds the family of a series: a histogram's has three names more than its own.
 func (c Catalogue) Lookup(name string) (Metric, bool) {
