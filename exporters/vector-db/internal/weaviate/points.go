@@ -85,7 +85,11 @@ func (s *session) Count(ctx context.Context, in backend.Place) (int64, error) {
 	return 0, cmp.Or(err, fault.New(fault.Unsupported, "the class cannot be counted"))
 }
 
-// Sample takes the objects that follow random IDs, which most IDs are themselves.
+// sampledPages bounds what is read to sample objects whose IDs are not random.
+const sampledPages = 20
+
+// Sample takes the objects that follow random IDs, which most IDs are themselves. Where they are not (counted up, or of
+// the time when they were made) that finds few, and objects are chosen among the first ones.
 func (s *session) Sample(ctx context.Context, in backend.Place, n int) ([]backend.Point, error) {
 	var mu sync.Mutex
 	var points []backend.Point
@@ -102,6 +106,33 @@ func (s *session) Sample(ctx context.Context, in backend.Place, n int) ([]backen
 		}
 		return err
 	})
+	if err != nil || len(points) > n/2 {
+		return points, err
+	}
+	return s.sampleFirst(ctx, in, n)
+}
+
+// sampleFirst chooses among the first objects, each with the same chance.
+func (s *session) sampleFirst(ctx context.Context, in backend.Place, n int) ([]backend.Point, error) {
+	var points []backend.Point
+	enough := errors.New("enough")
+	pages, seen := 0, 0
+	err := s.Scan(ctx, in, func(page []backend.Point) error {
+		for _, point := range page {
+			if seen++; len(points) < n {
+				points = append(points, point)
+			} else if at := rand.IntN(seen); at < n {
+				points[at] = point
+			}
+		}
+		if pages++; pages == sampledPages {
+			return enough
+		}
+		return nil
+	})
+	if errors.Is(err, enough) {
+		err = nil
+	}
 	return points, err
 }
 
