@@ -116,6 +116,12 @@ func (c *conn) notes(target collect.Spec) []app.Finding {
 	if !on["native"] && slices.Contains([]string{"qdrant", "weaviate", "milvus"}, c.Identity().Product) {
 		notes = append(notes, app.Finding{Note: "the server's own metrics are not passed on, because native chooses none"})
 	}
+	if !on["canary"] {
+		notes = append(notes, app.Finding{Note: "the canary is off, as nobody has configured it: writing and finding are not tested"})
+	}
+	if !on["recall"] {
+		notes = append(notes, app.Finding{Note: "recall is off, as nobody has configured it: how good searches are is not measured"})
+	}
 	c.mu.Lock()
 	all := c.names
 	c.mu.Unlock()
