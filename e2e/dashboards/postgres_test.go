@@ -2,6 +2,11 @@ package dashboards
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -39,9 +44,16 @@ func startPostgres(t *testing.T) []*harness.Exporter {
 	waiter := open(t, primary)
 	go func() { waiter.Exec(context.Background(), `INSERT INTO counted DEFAULT VALUES`).Close() }()
 	busy(t, primary)
+	service := httptest.NewServer(http.NotFoundHandler()) // stands in for one before the database
+	t.Cleanup(service.Close)
+	config := filepath.Join(t.TempDir(), "postgres.yml")
+	text := fmt.Sprintf("dependents:\n  - {name: db-api, url: %q, status: [404]}\n", service.URL)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var exporters []*harness.Exporter
 	for _, db := range []*servers.Postgres{primary, replica} {
-		exporters = append(exporters, harness.Start(t, "postgres-exporter", []string{"DATA_SOURCE_NAME=" + db.DSN("postgres")}, "--collector.stat_statements", "--collector.table_bloat"))
+		exporters = append(exporters, harness.Start(t, "postgres-exporter", []string{"DATA_SOURCE_NAME=" + db.DSN("postgres")}, "--collector.stat_statements", "--collector.table_bloat", "--config.file="+config))
 	}
 	return exporters
 }
