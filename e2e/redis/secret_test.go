@@ -79,7 +79,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		"environment":   {"REDIS_ADDR=" + uri, "REDIS_USER=watcher", "REDIS_PASSWORD=" + canary},
 		"password file": {"REDIS_ADDR=redis://watcher@" + server.Addr(), "REDIS_PASSWORD_FILE=" + file(t, "passwords.json", string(byURI))},
 		"config file": {"REDIS_EXPORTER_CONFIG_FILE=" + file(t, "c.yml",
-			fmt.Sprintf("targets:\n- {address: '%s', username: watcher, password_file: '%s'}\n", uri, file(t, "password", canary+"\n")))},
+			fmt.Sprintf("targets:\n- {uri: '%s', user: watcher, password: {file: '%s'}}\n", uri, file(t, "password", canary+"\n")))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
