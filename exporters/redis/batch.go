@@ -96,7 +96,7 @@ func (b *batch) plan(ctx context.Context) (goredis.Pipeliner, error) {
 	first, selected := map[string]int{}, ""
 	for i, question := range b.questions {
 		prelude := strings.Join(question.Prelude, "")
-		if at, asked := first[prelude+question.Text]; asked {
+		if at, asked := first[prelude+question.Text]; asked && question.Text != ask(asking).Text {
 			b.outcomes[i] = outcome{same: at + 1}
 			b.outcomes[at].shared++
 			continue
@@ -111,7 +111,7 @@ func (b *batch) plan(ctx context.Context) (goredis.Pipeliner, error) {
 			continue
 		}
 		if node := b.conn.nodes.home(question); node != "" {
-			b.elsewhere = append(b.elsewhere, moved{i, node})
+			b.elsewhere = append(b.elsewhere, moved{question: i, node: node})
 			continue
 		}
 		if prelude != selected {
@@ -205,8 +205,8 @@ func (b *batch) take(raw []byte) error {
 // refused takes note of what the server says instead of an answer.
 func (b *batch) refused(cmd command, err error) {
 	to := &b.outcomes[cmd.question]
-	if node := b.conn.nodes.moved(b.questions[cmd.question], err); node != "" {
-		b.elsewhere = append(b.elsewhere, moved{cmd.question, node})
+	if next, sent := b.conn.nodes.moved(cmd.question, b.questions[cmd.question], err); sent {
+		b.elsewhere = append(b.elsewhere, next)
 		return
 	}
 	to.known = true

@@ -190,17 +190,15 @@ func (t *keyTalk) putValue(k keyRef, text string, out *metric.Batch) {
 	}
 }
 
-// changedMeanwhile tells whether a refusal says that the key is not what it was.
-func changedMeanwhile(err error) bool {
-	text := err.Error()
-	return strings.HasPrefix(text, "WRONGTYPE") || strings.Contains(text, "no such key")
-}
+// changedMeanwhile tells whether a refusal says that the key is not what it was, or not on this node of a cluster.
+func changedMeanwhile(err error) bool { return strings.HasPrefix(err.Error(), "WRONGTYPE") || elsewhere(err) }
 
 func (t *keyTalk) readKind(k keyRef, memory bool, r *reply, err error, out *metric.Batch) error {
 	switch {
 	case memory && err == nil:
 		addNumber(out, t.families.memory, r.value, 1, k.label(), k.name)
 	case memory: // not every server has it, nor every account the right
+	case err != nil && changedMeanwhile(err):
 	case err != nil:
 		return err
 	case r.Text() == "none":

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -175,7 +176,7 @@ func (p *groupPass) goOn(ctx context.Context, conn collect.Conn, until time.Time
 	return nil
 }
 
-// begin asks which databases have keys.
+// begin asks which databases have keys, and where that is known how many there are in all.
 func (p *groupPass) begin(ctx context.Context, conn collect.Conn) error {
 	r, err := askOne(ctx, conn, ask(infoAll...))
 	if err != nil {
@@ -188,7 +189,20 @@ func (p *groupPass) begin(ctx context.Context, conn collect.Conn) error {
 			p.present[number] = map[string]amounts{}
 		}
 	}
-	return nil
+	if has(conn.Identity(), cluster) {
+		return nil
+	}
+	r, err = askOne(ctx, conn, ask("CONFIG", "GET", "databases"))
+	if errors.As(err, new(refusal)) {
+		return nil
+	}
+	n, _ := r.Get("databases").Number()
+	for number := range int(min(n, maxPadded)) {
+		if p.present[number] == nil {
+			p.present[number] = map[string]amounts{}
+		}
+	}
+	return err
 }
 
 func (p *groupPass) add(db int, groups []value) {

@@ -63,7 +63,8 @@ type userPass struct {
 
 // Flags adds the flags of this exporter.
 func (b *backend) Flags(a *kingpin.Application) {
-	a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").Default(defaultConfigFile).StringVar(&b.file)
+	a.Flag("config.file", "Configuration file: targets, and the auth_modules of /probe.").
+		Default(defaultConfigFile).Envar("REDIS_EXPORTER_CONFIG_FILE").StringVar(&b.file)
 	b.flags.add(a)
 }
 

@@ -69,6 +69,7 @@ func (d *driver) Classify(err error) fault.Kind {
 	var ours refusal
 	var theirs goredis.Error
 	var netErr net.Error
+	var op *net.OpError
 	switch {
 	case errors.As(err, &known):
 		return known.Kind
@@ -78,7 +79,7 @@ func (d *driver) Classify(err error) fault.Kind {
 		return classifyRefusal(theirs.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return fault.Timeout
-	case refusedTLS(err):
+	case refusedTLS(err), errors.As(err, &op) && op.Op == "remote error": // the server's word on our certificate
 		return fault.Auth
 	case errors.As(err, new(tls.RecordHeaderError)): // no TLS at that port
 		return fault.Config

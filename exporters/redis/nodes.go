@@ -30,30 +30,34 @@ type nodes struct {
 	mu      sync.Mutex // over conns
 }
 
-// moved is a question that another node has to answer.
+// moved is a question that another node has to answer: from now on, or only now, while the key moves.
 type moved struct {
 	question int
 	node     string
+	asking   bool // the key is moving, and the other node wants to hear that we know
 }
 
 // home gives the node that answered a question before, "" for the connection's own.
 func (n *nodes) home(question collect.Question) string { return n.homes[question.Text] }
 
-// moved gives the node to which a refusal sends us, "" where it sends us nowhere or we do not follow.
-func (n *nodes) moved(question collect.Question, err error) string {
+// moved reads a refusal that sends us to another node. Where we do not follow, there is none.
+func (n *nodes) moved(at int, question collect.Question, err error) (to moved, sent bool) {
 	var ours refusal
 	if !n.follow || !errors.As(err, &ours) {
-		return ""
+		return moved{}, false
 	}
 	words := strings.Fields(string(ours))
-	if len(words) != 3 || words[0] != "MOVED" || strings.HasPrefix(words[2], ":") {
-		return ""
+	if len(words) != 3 || words[0] != "MOVED" && words[0] != "ASK" || strings.HasPrefix(words[2], ":") {
+		return moved{}, false
 	}
-	if n.homes == nil || len(n.homes) >= maxHomes {
-		n.homes = map[string]string{}
+	to = moved{question: at, node: words[2], asking: words[0] == "ASK"}
+	if !to.asking {
+		if n.homes == nil || len(n.homes) >= maxHomes {
+			n.homes = map[string]string{}
+		}
+		n.homes[question.Text] = to.node
 	}
-	n.homes[question.Text] = words[2]
-	return words[2]
+	return to, true
 }
 
 // askElsewhere puts the questions that other nodes have to answer to those, one node after another.
@@ -62,13 +66,13 @@ func (b *batch) askElsewhere(ctx context.Context) error {
 		if len(b.elsewhere) == 0 {
 			return nil
 		}
-		byNode := map[string][]int{}
+		byNode := map[string][]moved{}
 		for _, m := range b.elsewhere {
-			byNode[m.node] = append(byNode[m.node], m.question)
+			byNode[m.node] = append(byNode[m.node], m)
 		}
 		b.elsewhere = nil
-		for node, questions := range byNode {
-			b.askNode(ctx, node, questions)
+		for node, all := range byNode {
+			b.askNode(ctx, node, all)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -81,37 +85,47 @@ func (b *batch) askElsewhere(ctx context.Context) error {
 }
 
 // askNode puts questions to one node. One that cannot be reached costs only these.
-func (b *batch) askNode(ctx context.Context, node string, at []int) {
-	questions := make([]collect.Question, len(at))
-	for i, question := range at {
-		questions[i] = b.questions[question]
-	}
-	settle := func(i int, t *tree, err error) {
-		to := &b.outcomes[at[i]]
-		if next := b.conn.nodes.moved(questions[i], err); next != "" {
-			b.elsewhere = append(b.elsewhere, moved{at[i], next})
-			return
+func (b *batch) askNode(ctx context.Context, node string, all []moved) {
+	var questions []collect.Question
+	var whose []int // position in all by question, -1 for a word of ours
+	for i, m := range all {
+		if m.asking {
+			questions, whose = append(questions, ask(asking)), append(whose, -1)
 		}
-		to.known, to.tree, to.err = true, t, err
+		questions, whose = append(questions, b.questions[m.question]), append(whose, i)
 	}
-	answered := 0
+	settled := 0
 	c, err := b.conn.nodes.conn(ctx, node)
 	if err == nil {
 		err = c.Do(ctx, questions, func(i int, answer collect.Answer, err error) {
-			answered++
-			if r, ok := answer.(*reply); ok && err == nil {
-				settle(i, r.tree, nil)
-				return
+			if whose[i] >= 0 {
+				settled = whose[i] + 1
+				b.settle(all[whose[i]], answered(answer), err)
 			}
-			settle(i, nil, err)
 		})
 	}
 	if err != nil {
 		b.conn.nodes.drop(node)
 	}
-	for ; answered < len(at); answered++ {
-		delete(b.conn.nodes.homes, questions[answered].Text)
-		settle(answered, nil, fault.Wrap(b.conn.driver.Classify(err), "asking another node", err))
+	for _, m := range all[settled:] {
+		delete(b.conn.nodes.homes, b.questions[m.question].Text)
+		b.settle(m, nil, fault.Wrap(b.conn.driver.Classify(err), "asking another node", err))
+	}
+}
+
+// asking is what a node that a key is moving to wants to hear before each question.
+const asking = "ASKING"
+
+// settle takes another node's answer, which may send us further.
+func (b *batch) settle(m moved, r *reply, err error) {
+	if next, sent := b.conn.nodes.moved(m.question, b.questions[m.question], err); sent {
+		b.elsewhere = append(b.elsewhere, next)
+		return
+	}
+	to := &b.outcomes[m.question]
+	to.known, to.err = true, err
+	if err == nil {
+		to.tree = r.tree
 	}
 }
 
