@@ -128,7 +128,7 @@ func TestDetect(t *testing.T) {
 			t.Errorf("%s is taken for %q", name, got.Identity.Product)
 		}
 	}
-	stranger := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	stranger := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if strings.Contains(strings.Join(slices.Concat(r.Header["Api-Key"], r.Header["Authorization"], r.Header["X-Chroma-Token"]), ""), "hunter2") {
 			t.Errorf("%s was asked with the key", r.URL.Path)
 		}

@@ -346,3 +346,31 @@ func TestFloodMemory(t *testing.T) {
 	}
 	t.Logf("%d MiB of memory at most", highest.Load()>>20)
 }
+
+// An answer that holds nothing is no list without collections, whatever the kind of server; nor is one of another form.
+func TestEmptyLists(t *testing.T) {
+	for kind, path := range map[string]string{
+		"qdrant": "/collections", "weaviate": "/v1/schema", "milvus": "/v2/vectordb/collections/list", "chroma": "/api/v2/tenants/default_tenant/databases/default_database/collections",
+	} {
+		for _, text := range []string{"{}", "null", "[[]]", `{"result":null}`, `{"code":0}`, `{"code":0,"data":null}`, `{"classes":null}`, `{"classes":[{}]}`, `[{"name":"a"}]`, `"x"`, "1"} {
+			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				switch r.URL.Path {
+				case path:
+					_, _ = io.WriteString(w, text)
+				case "/", "/v1/meta":
+					_, _ = io.WriteString(w, `{"title":"qdrant","version":"1.30.0"}`)
+				case "/api/v2/version":
+					_, _ = io.WriteString(w, `"1.0.0"`)
+				default:
+					w.WriteHeader(http.StatusNotFound)
+				}
+			}))
+			got := scrape(t, quick(t, "--vectordb.url="+s.URL, "--vectordb.type="+kind), 2*time.Second)
+			got.want(t, "vectordb_up 0", "vectordb_collections absent", "vectordb_collections_left_out absent")
+			if got.Fault != fault.Malformed {
+				t.Errorf("%s, %s: %s: %v", kind, text, got.Fault, got.Err)
+			}
+		}
+	}
+}

@@ -71,7 +71,14 @@ func interval(mean float64, n int) (lower, upper float64) {
 	square := normal * normal / size
 	middle := mean + square/2
 	half := normal * math.Sqrt(mean*(1-mean)/size+square/(4*size))
-	return max(0, (middle-half)/(1+square)), min(1, (middle+half)/(1+square))
+	lower, upper = (middle-half)/(1+square), (middle+half)/(1+square)
+	switch mean { // which lies within, also where rounding says otherwise
+	case 0:
+		lower = 0
+	case 1:
+		upper = 1
+	}
+	return lower, upper
 }
 
 // distances computes what package backend says that distances are.

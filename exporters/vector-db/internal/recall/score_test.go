@@ -108,6 +108,14 @@ func TestIntervalHoldsTheMean(t *testing.T) {
 			t.Errorf("%s: the interval holds the mean in %v of the samples", c.name, share)
 		}
 	}
+	for n := range 200 {
+		if _, upper := interval(1, n+1); upper != 1 {
+			t.Errorf("of %d that find everything: up to %v", n+1, upper)
+		}
+		if lower, _ := interval(0, n+1); lower != 0 {
+			t.Errorf("of %d that find nothing: from %v", n+1, lower)
+		}
+	}
 	if lower, upper := interval(1, 20); math.Abs(lower-0.839) > 1e-3 || upper != 1 {
 		t.Errorf("of 20 that find everything: %v to %v", lower, upper)
 	}

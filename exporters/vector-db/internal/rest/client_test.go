@@ -162,10 +162,13 @@ func TestEachGivesUp(t *testing.T) {
 		answer http.HandlerFunc
 		kind   fault.Kind
 	}{
-		"no key":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, fault.Auth},
-		"left alone": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "5"); w.WriteHeader(503) }, fault.Busy},
-		"gone":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unreachable},
-		"stalled":    {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, fault.Timeout},
+		"no key": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, fault.Auth},
+		"left alone": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "5")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, fault.Busy},
+		"gone":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unreachable},
+		"stalled": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, fault.Timeout},
 	} {
 		c := client(t, is.answer, 200*time.Millisecond)
 		var asked atomic.Int32

@@ -225,7 +225,7 @@ func (s *session) distance(ctx context.Context, in backend.Place) (string, error
 		known = of
 	}
 	if in.Vector == "" {
-		return known.index.Config.Distance, nil
+		return known.Config.Distance, nil
 	}
 	named, there := known.Named[in.Vector]
 	if !there || !className.MatchString(in.Vector) {

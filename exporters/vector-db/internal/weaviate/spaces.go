@@ -47,10 +47,10 @@ func addReplicas(c *backend.Collection, of class, listed, distinct int) {
 // spaces describes the vectors. A class has one without a name, or some with.
 func (of class) spaces() []backend.Space {
 	if len(of.Named) == 0 {
-		if of.index.Type == "" {
+		if of.Type == "" {
 			return nil
 		}
-		return []backend.Space{of.index.space("")}
+		return []backend.Space{of.space("")}
 	}
 	var all []backend.Space
 	for _, name := range slices.Sorted(maps.Keys(of.Named)) {
