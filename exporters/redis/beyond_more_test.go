@@ -19,7 +19,7 @@ import (
 
 // TestBeyondNames lints the names and help texts that are not redis_exporter's.
 func TestBeyondNames(t *testing.T) {
-	suitetest.Lint(t, beyond(beyondOptions{everything: true}), collect.NewSelf("redis", nil), func(name string) bool {
+	suitetest.Lint(t, beyond(beyondOptions{}), collect.NewSelf("redis", nil), func(name string) bool {
 		return strings.HasPrefix(name, "redis_search_index_") || strings.HasPrefix(name, "redis_script_")
 	})
 }
@@ -40,11 +40,15 @@ func TestBeyondCluster(t *testing.T) {
 				return text
 			}
 			of := func(r *servers.Redis) string { return fmt.Sprintf(`{address=%q,node=%q}`, r.Addr(), id(r)) }
-			do(t, first, []any{"CLUSTER", "SETSLOT", 7, "MIGRATING", id(second)}, []any{"SET", "{06S}a", "x"}, []any{"WAIT", 1, 5000})
+			do(t, first, []any{"CLUSTER", "SETSLOT", 7, "MIGRATING", id(second)}, []any{"SET", "{06S}a", "x"})
+			until(t, "the replica has the key", func() bool {
+				keys, err := c.Replicas[0].Do(t.Context(), "DBSIZE")
+				return err == nil && keys == int64(1)
+			})
 			until(t, "the node knows the replica", func() bool {
 				return readPage(t, first.Addr(), collect.Catalogue{clusterNodes()})[`cluster_nodes{role="replica"}`] == 1
 			})
-			lacking := []string{"sentinel_views", "search_indexes"}
+			lacking := []string{"sentinel_views", "search_indexes", "scripts"}
 			if kind == servers.Redis8 {
 				lacking = append(lacking, "commandlog_entries", "cluster_slot_stats")
 			} else {
@@ -204,6 +208,63 @@ func TestMemoryLimit(t *testing.T) {
 	for text, want := range map[string]float64{"0": 0, "": 0, "1000": 1000, "5%": 50, "0%": 0, "x": 0, "-1": 0} {
 		if got, ok := memoryLimit(text, 1000); ok != (want > 0) || ok && got != want {
 			t.Errorf("%q is %v, %v", text, got, ok)
+		}
+	}
+}
+
+// TestBeyondRights has an account with just the rights that redis_exporter asks for: what is on by default gets by with
+// them.
+func TestBeyondRights(t *testing.T) {
+	usual := slices.DeleteFunc(beyond(beyondOptions{}), func(c *collect.Collector) bool { return c.Off })
+	as := func(address string) collect.Driver {
+		return &driver{settings: func() (*settings, error) {
+			return &settings{network: "tcp", address: address, user: "exporter", password: "pw", timeout: 5 * time.Second}, nil
+		}}
+	}
+	for _, kind := range servers.RedisKinds() {
+		r := servers.NewRedis(t, servers.RedisOptions{Kind: kind, Initial: [][]any{append([]any{"ACL", "SETUSER", "exporter", "on", ">pw"}, rights(
+			"-@all +@connection +memory -readonly +strlen +config|get +xinfo +pfcount -quit +zcard +type +xlen -readwrite -command +client -wait +scard +llen +hlen"+
+				" +get +eval +slowlog +cluster|info +cluster|slots +cluster|nodes -hello -echo +info +latency +scan -reset -auth -asking")...)}})
+		page := scrapeOnce(t, as(r.Addr()), usual)
+		if strings.Contains(page, " failed: ") || !strings.Contains(page, "redis_memory_category_bytes") {
+			t.Errorf("%s: %s", kind, page)
+		}
+		if kind == servers.Redis7 {
+			s := servers.NewSentinel(t, "shop", r, 1)
+			do(t, s, append([]any{"ACL", "SETUSER", "exporter", "on", ">pw"}, rights(
+				"-@all +@connection -command +client -hello +info -auth +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|ckquorum")...))
+			page := scrapeOnce(t, as(s.Addr()), usual)
+			if strings.Contains(page, " failed: ") || !strings.Contains(page, "redis_sentinel_master_objectively_down") {
+				t.Errorf("sentinel: %s", page)
+			}
+		}
+	}
+}
+
+func rights(text string) (all []any) {
+	for word := range strings.FieldsSeq(text) {
+		all = append(all, word)
+	}
+	return all
+}
+
+// TestPendingEntries shows the oldest entry without confirmation of a real stream, also where the group's lag is not
+// known, and nothing of a group without one, of what is no stream, and of what is not there.
+func TestPendingEntries(t *testing.T) {
+	for _, kind := range servers.RedisKinds() {
+		r := servers.NewRedis(t, servers.RedisOptions{Kind: kind, Initial: [][]any{
+			{"XADD", "orders", "1000-0", "a", "1"}, {"XADD", "orders", "2500-0", "a", "2"}, {"XADD", "orders", "3000-0", "a", "3"},
+			{"XGROUP", "CREATE", "orders", "late", "1000-0"}, {"XGROUP", "CREATE", "orders", "idle", "0"}, {"SET", "text", "x"},
+			{"XREADGROUP", "GROUP", "late", "one", "STREAMS", "orders", ">"}, {"XREADGROUP", "GROUP", "late", "one", "STREAMS", "orders", "0"}, {"XDEL", "orders", "3000-0"},
+		}})
+		before := float64(time.Now().Unix())
+		p := readPage(t, r.Addr(), collect.Catalogue{pendingEntries(keyChecks{streams: []keyRef{{0, "orders"}, {0, "text"}, {0, "gone"}, {3, "orders"}}})})
+		p.succeeded(t)
+		p.is(t, `stream_group_oldest_pending_timestamp_seconds{db="db0",group="late",stream="orders"}`, 2.5)
+		p.between(t, `stream_group_oldest_pending_delivered_timestamp_seconds{db="db0",group="late",stream="orders"}`, before-20, before+20)
+		p.between(t, `stream_group_oldest_pending_deliveries{db="db0",group="late",stream="orders"}`, 1, 2)
+		if len(p) != 3 {
+			t.Errorf("%s: it says %v", kind, p)
 		}
 	}
 }

@@ -9,7 +9,8 @@ import (
 // Names, types and labels are those of oliver006/redis_exporter, so that dashboards and alerts made for it go on
 // working. testdata/differences.md says where we differ and why.
 func catalogue(o options) (collect.Catalogue, error) {
-	all := append(established(o), beyond(o.beyond)...)
+	all := append(established(o), pendingEntries(o.keys)) // of the streams that are looked at, so it stands with them
+	all = append(all, beyond(o.beyond)...)
 	return all, all.Check()
 }
 

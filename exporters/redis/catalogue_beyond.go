@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
+	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
@@ -16,13 +17,12 @@ type beyondOptions struct {
 	searchIndexes  *regexp.Regexp // those that are looked at; nil: all
 	scripts        []script
 	scriptReadOnly bool
-	everything     bool // list also what has nothing to do, for the documentation and the flags
 }
 
 // beyond lists the collectors for what redis_exporter does not show, and those of its collectors that stand apart from
 // the rest, in reading order. They keep what they know from one run to the next: each target needs its own.
 func beyond(o beyondOptions) collect.Catalogue {
-	list := collect.Catalogue{
+	return collect.Catalogue{
 		// catalogue_latency.go
 		commandLatency(), commandQuantiles(), latencyEvents(),
 		// catalogue_slowlog.go
@@ -45,6 +45,8 @@ func beyond(o beyondOptions) collect.Catalogue {
 		keySizes(), keyspaceExpiry(),
 		// catalogue_functions.go
 		functions(),
+		// catalogue_scripts.go
+		scriptCollector(o.scripts, o.scriptReadOnly),
 		// catalogue_search.go
 		searchIndexes(o.searchIndexes),
 		// catalogue_cluster.go
@@ -54,10 +56,6 @@ func beyond(o beyondOptions) collect.Catalogue {
 		// catalogue_keys.go
 		keySampler(o.sampling),
 	}
-	if len(o.scripts) > 0 || o.everything {
-		list = append(list, scriptCollector(o.scripts, o.scriptReadOnly)) // catalogue_scripts.go
-	}
-	return list
 }
 
 func gauge(name, help string, labels ...string) *metric.Family {
@@ -74,7 +72,7 @@ func asks(questions ...collect.Question) func(collect.Identity) []collect.Questi
 }
 
 // afterInfo is a talk of one round in which other answers are read in the light of INFO.
-func afterInfo(id collect.Identity, light func(*info), read func(i int, r *reply, out *metric.Batch) error, questions ...collect.Question) collect.Talk {
+func afterInfo(id collect.Identity, light func(*info), read func(i int, r *reply, out *metric.Batch) error, questions ...collect.Question) *oneRound {
 	return &oneRound{questions: append(askInfo(id), questions...), read: func(i int, r *reply, err error, out *metric.Batch) error {
 		switch {
 		case err != nil:
@@ -85,6 +83,19 @@ func afterInfo(id collect.Identity, light func(*info), read func(i int, r *reply
 		}
 		return read(i-1, r, out)
 	}}
+}
+
+// optional makes of a talk one that an account without the right to it does not have, rather than one that fails: what
+// is on by default gets by with the rights that redis_exporter asks for.
+func optional(o *oneRound) *oneRound {
+	read := o.read
+	o.read = func(i int, r *reply, err error, out *metric.Batch) error {
+		if denied(err) {
+			return fault.Wrap(fault.Unsupported, "without the right", err)
+		}
+		return read(i, r, err, out)
+	}
+	return o
 }
 
 // addNumber appends a sample where the server gave a number: what it does not tell is absent. Per is how many of the

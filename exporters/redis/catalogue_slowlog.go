@@ -59,9 +59,9 @@ func commandlog() *collect.Collector {
 				return &oneRound{}
 			}
 			var now float64
-			return afterInfo(id, func(i *info) { now = serverTime(i) }, func(i int, r *reply, out *metric.Batch) error {
+			return optional(afterInfo(id, func(i *info) { now = serverTime(i) }, func(i int, r *reply, out *metric.Batch) error {
 				return l.read(r.value, now, out, types[i])
-			}, ask("COMMANDLOG", "GET", logEntries, types[0]), ask("COMMANDLOG", "GET", logEntries, types[1]))
+			}, ask("COMMANDLOG", "GET", logEntries, types[0]), ask("COMMANDLOG", "GET", logEntries, types[1])))
 		},
 	}
 }

@@ -110,7 +110,7 @@ func leastRule(collectors collect.Catalogue, id collect.Identity, renamed map[st
 
 // readsKeys lists the collectors that touch keys.
 func readsKeys() []string {
-	return []string{"check_keys", "check_key_patterns", "check_streams", "check_stream_patterns", "count_keys", "key_groups", "key_sample"}
+	return []string{"check_keys", "check_key_patterns", "check_streams", "check_stream_patterns", "count_keys", "key_groups", "key_sample", "stream_pending"}
 }
 
 // leastRights lists what the health check and the collectors ask of a server, as rules.
@@ -154,9 +154,9 @@ func laterRights(collector string) []string {
 	case "key_groups":
 		return []string{"select", "eval", "scan", "memory|usage"}
 	case "key_sample":
-		return []string{"select", "scan", "type", "pttl", "memory|usage", "object|idletime", "object|freq", "config|get"}
+		return []string{"select", "scan", "type", "pttl", "memory|usage", "object|idletime", "object|freq", "readonly"}
 	case "search_indexes":
-		return []string{"ft.info"}
+		return []string{"ft._list", "ft.info"}
 	}
 	return nil
 }

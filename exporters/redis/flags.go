@@ -270,7 +270,7 @@ func (o options) idle(name string) bool {
 		return len(o.keys.keys) == 0
 	case "check_key_patterns":
 		return len(o.keys.keyPatterns) == 0
-	case "check_streams":
+	case "check_streams", "stream_pending":
 		return len(o.keys.streams) == 0
 	case "check_stream_patterns":
 		return len(o.keys.streamPatterns) == 0
