@@ -52,8 +52,8 @@ func readState(_ int, from collect.Answer, out *metric.Batch) error {
 	add := newRow(out)
 	add(live, judged(s.live.err))
 	add(ready, judged(s.ready.err))
-	if refused := fault.Of(s.list.err) == fault.Auth || fault.Of(s.list.err) == fault.Denied; refused || s.list.err == nil {
-		add(authOK, backend.Some(metric.Truth(!refused)))
+	if refused(s.list.err) || s.list.err == nil {
+		out.Add(authOK, metric.Truth(s.list.err == nil))
 	}
 	if s.identify.err == nil {
 		server := s.identify.value.(backend.Server)
@@ -74,7 +74,7 @@ func judged(err error) *float64 {
 	switch kind := fault.Of(err); {
 	case kind == fault.None:
 		return backend.Some(1)
-	case kind == fault.Unsupported, kind == fault.Auth, kind == fault.Denied, rest.Status(err) == 0 && kind != fault.Busy:
+	case kind == fault.Unsupported, refused(err), rest.Status(err) == 0 && kind != fault.Busy:
 		return nil
 	}
 	return backend.Some(0)

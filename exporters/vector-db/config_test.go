@@ -189,3 +189,25 @@ func TestProbe(t *testing.T) {
 		t.Errorf("/probe is open where no module has targets: %v", err)
 	}
 }
+
+// A key that is changed on the server and then in its file is good at the next scrape, without a restart.
+func TestRotatedKey(t *testing.T) {
+	for _, version := range []string{"1.7.4", "1.17.0"} {
+		fake := qdrant.New(qdrant.Options{Version: version, Key: "old"})
+		key := filepath.Join(t.TempDir(), "key")
+		write := func(text string) {
+			if err := os.WriteFile(key, []byte(text+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("old")
+		t.Setenv("VECTORDB_API_KEY_FILE", key)
+		target := watched(t, "--vectordb.url="+serve(t, fake).URL, "--vectordb.type=qdrant")
+		scrape(t, target, 5*time.Second).want(t, "vectordb_up 1")
+		fake.SetKey("new")
+		fresh(t, target, 5*time.Second).want(t, "vectordb_up 0", "vectordb_live 1", "vectordb_auth_ok 0", `vectordb_exporter_failure_info{reason="auth"} 1`,
+			`db_connection_success{db_name="",service="vector-db"} 1`, `db_ping_success{db_name="",service="vector-db"} 0`)
+		write("new")
+		fresh(t, target, 5*time.Second).want(t, "vectordb_up 1", "vectordb_auth_ok 1")
+	}
+}

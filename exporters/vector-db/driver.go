@@ -200,8 +200,14 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 			read(i, answer{one.value}, one.err)
 		}
 	}
+	if list := outcomes[askList]; list != nil && refused(list.err) {
+		return list.err // the next session reads the key anew
+	}
 	return nil
 }
+
+// refused tells whether the server does not accept our credentials.
+func refused(err error) bool { return fault.Of(err) == fault.Auth || fault.Of(err) == fault.Denied }
 
 func (o *outcome) wait(ctx context.Context) error {
 	select {

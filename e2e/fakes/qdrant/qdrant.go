@@ -69,6 +69,13 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.requests)
 }
 
+// SetKey makes another key the one that is wanted.
+func (s *Server) SetKey(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.Key = key
+}
+
 // reply is an answer before it is written.
 type reply struct {
 	status int
