@@ -66,10 +66,14 @@ func GuardAddress(_, address string, _ syscall.RawConn) error {
 func (s *server) probe(w http.ResponseWriter, r *http.Request) {
 	setup := s.setup.Load()
 	if setup.Probe == nil {
+		s.refused.Inc()
 		http.Error(w, "/probe is closed: the configuration allows no targets", http.StatusForbidden)
 		return
 	}
 	wanted, err := setup.Probe(r.URL.Query())
+	if err != nil {
+		s.refused.Inc()
+	}
 	switch {
 	case errors.Is(err, ErrNotAllowed):
 		http.Error(w, err.Error(), http.StatusForbidden)

@@ -37,6 +37,7 @@ type server struct {
 	process  *prometheus.Registry
 	reloaded prometheus.Gauge
 	loadedAt prometheus.Gauge
+	refused  prometheus.Counter // requests for a probe
 	slots    chan struct{}
 	stopping atomic.Bool
 
@@ -54,9 +55,11 @@ func newServer(p *program, setup *Setup) *server {
 			Help: "Whether the last reload of the configuration succeeded."}),
 		loadedAt: prometheus.NewGauge(prometheus.GaugeOpts{Name: p.Program + "_config_last_reload_success_timestamp_seconds",
 			Help: "When the configuration in use was loaded."}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: p.Prefix + "_target_scrape_request_errors_total",
+			Help: "Requests for a probe that named no target, or one that is not allowed."}),
 	}
 	s.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		versioncollector.NewCollector(p.Prefix+"_exporter"), s.reloaded, s.loadedAt)
+		versioncollector.NewCollector(p.Prefix+"_exporter"), s.reloaded, s.loadedAt, s.refused)
 	if p.Program != p.Prefix+"_exporter" {
 		s.process.MustRegister(versioncollector.NewCollector(p.Program))
 	}

@@ -16,6 +16,7 @@ type Self struct {
 	success, duration, age, missing, overLimit *metric.Family
 	failures                                   *metric.Family
 	scrapes, took, failed, connections         *metric.Family
+	connecting, pinging, durations             *metric.Family
 	turnArounds, received, sent                *metric.Family
 	duplicates, repaired, limited              *metric.Family
 	health                                     *health.Families
@@ -47,6 +48,9 @@ func NewSelf(prefix string, aliases map[string]string) *Self {
 	s.failures = count("exporter_collector_failures_total", "Failures of the collector by reason.", "collector", "reason")
 	s.scrapes = count("exporter_scrapes_total", "Scrapes of the target; callers that share one count once.")
 	s.took = gauge("exporter_last_scrape_duration_seconds", "Time that the last scrape took.")
+	s.connecting = gauge("exporter_last_scrape_connect_time_seconds", "Time that connecting took when the connection was made that the last scrape used.")
+	s.pinging = gauge("exporter_last_scrape_ping_time_seconds", "Time until the server answered the last scrape's ping.")
+	s.durations = s.declare(&metric.Family{Name: prefix + "_exporter_scrape_duration_seconds", Help: "Time that scrapes took.", Type: metric.Summary})
 	s.failed = gauge("exporter_last_scrape_error", "Whether the last scrape lost something to a failure (1) or not (0).")
 	s.connections = count("exporter_connections_total", "Connections that were tried.")
 	s.turnArounds = gauge("exporter_last_scrape_turnarounds", "Times that the last scrape had to wait for the server before asking on.")
@@ -94,6 +98,13 @@ func (s *Self) batch(t *Target, r *Result, parts []*part, members memberParts, s
 	}
 	out.Add(s.scrapes, float64(sums.scrapes))
 	out.Add(s.took, r.Took.Seconds())
+	if r.Health.Connect.OK() {
+		out.Add(s.connecting, r.Health.Connect.Latency.Seconds())
+	}
+	if r.Health.Ping.OK() {
+		out.Add(s.pinging, r.Health.Ping.Latency.Seconds())
+	}
+	out.AddSummary(s.durations, &metric.SummaryValue{Count: sums.scrapes, Sum: sums.took.Seconds()})
 	out.Add(s.failed, metric.Truth(failed))
 	out.Add(s.connections, float64(t.link.opened.Load()))
 	out.Add(s.turnArounds, float64(r.Usage.TurnArounds))

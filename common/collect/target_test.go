@@ -70,10 +70,14 @@ const wantPage = `
 	fake_exporter_connections_total 1
 	# TYPE fake_exporter_duplicate_samples_total counter
 	fake_exporter_duplicate_samples_total 0
+	# TYPE fake_exporter_last_scrape_connect_time_seconds gauge
+	fake_exporter_last_scrape_connect_time_seconds 0.05
 	# TYPE fake_exporter_last_scrape_duration_seconds gauge
 	fake_exporter_last_scrape_duration_seconds 0.1
 	# TYPE fake_exporter_last_scrape_error gauge
 	fake_exporter_last_scrape_error 1
+	# TYPE fake_exporter_last_scrape_ping_time_seconds gauge
+	fake_exporter_last_scrape_ping_time_seconds 1e-09
 	# TYPE fake_exporter_last_scrape_received_bytes gauge
 	fake_exporter_last_scrape_received_bytes 400
 	# TYPE fake_exporter_last_scrape_sent_bytes gauge
@@ -84,6 +88,9 @@ const wantPage = `
 	fake_exporter_limited_samples_total 0
 	# TYPE fake_exporter_repaired_labels_total counter
 	fake_exporter_repaired_labels_total 0
+	# TYPE fake_exporter_scrape_duration_seconds summary
+	fake_exporter_scrape_duration_seconds_sum 0.1
+	fake_exporter_scrape_duration_seconds_count 1
 	# TYPE fake_exporter_scrapes_total counter
 	fake_exporter_scrapes_total 1
 	# TYPE fake_good gauge

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"maps"
+	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
@@ -11,6 +12,7 @@ import (
 // totals is what a target counts over its life.
 type totals struct {
 	scrapes    uint64
+	took       time.Duration // by all scrapes together
 	duplicates uint64
 	repaired   uint64
 	limited    uint64
@@ -38,6 +40,7 @@ func (t *totals) miss(r *run, parts []*part) {
 	if r.full && !r.counted {
 		r.counted = true
 		t.scrapes++
+		t.took += time.Since(r.started)
 	}
 	for _, p := range parts {
 		if p.state != broken || r.failed[p.collector] {
