@@ -191,7 +191,9 @@ func (t *keyTalk) putValue(k keyRef, text string, out *metric.Batch) {
 }
 
 // changedMeanwhile tells whether a refusal says that the key is not what it was, or not on this node of a cluster.
-func changedMeanwhile(err error) bool { return strings.HasPrefix(err.Error(), "WRONGTYPE") || elsewhere(err) }
+func changedMeanwhile(err error) bool {
+	return strings.HasPrefix(err.Error(), "WRONGTYPE") || elsewhere(err)
+}
 
 func (t *keyTalk) readKind(k keyRef, memory bool, r *reply, err error, out *metric.Batch) error {
 	switch {
