@@ -128,7 +128,7 @@ func TestKeySampleBudget(t *testing.T) {
 		before := conn.Usage().TurnArounds
 		got := runSample(t, sampler, conn)
 		seen = append(seen, number(t, got, "key_sample_keys{db0}"))
-		if sent := number(t, got, "key_sample_commands{}"); sent > 3000+2*(perKey*2*scanCount) {
+		if sent := number(t, got, "key_sample_commands{}"); sent > 3000+perKey*2*scanCount {
 			t.Errorf("a run sent %v commands", sent)
 		}
 		if turns := conn.Usage().TurnArounds - before; turns > 3000/(perKey*scanCount)+5 {
@@ -143,6 +143,9 @@ func TestKeySampleBudget(t *testing.T) {
 		t.Errorf("the samples had %v keys", seen)
 	}
 	got := runSample(t, sampler, conn)
+	if n := number(t, got, "key_sample_keys{db3}"); n != 10 {
+		t.Errorf("the other database has %v keys", n)
+	}
 	if big := number(t, got, "key_sample_big_key_bytes{db0,jobs,list}"); big < 1e6 {
 		t.Errorf("the list has %v bytes", big)
 	}
@@ -204,5 +207,48 @@ func TestKeySampleRights(t *testing.T) {
 	err := keySampler(sampling{}).Run(t.Context(), connectTo(t, r.Addr()), out)
 	if !denied(err) || out.Len() != 0 {
 		t.Errorf("%v, with %d samples", err, out.Len())
+	}
+}
+
+// endless is a fake server whose SCAN never comes to an end, and gives so many keys each time.
+type endless struct {
+	recording
+	page, asked int
+}
+
+func (e *endless) Do(_ context.Context, questions []collect.Question, read func(int, collect.Answer, error)) error {
+	e.asked += len(questions)
+	for i, question := range questions {
+		args, err := arguments(question)
+		if err != nil {
+			return err
+		}
+		raw := ":1\r\n"
+		switch args[0] {
+		case "INFO":
+			raw = text("# Keyspace\r\ndb0:keys=5,expires=0,avg_ttl=0\r\n")
+		case "SCAN":
+			raw = "*2\r\n" + text("7") + fmt.Sprintf("*%d\r\n", e.page) + strings.Repeat(text("k"), e.page)
+		}
+		v, err := parseReply([]byte(raw))
+		if err != nil {
+			return err
+		}
+		read(i, &reply{tree: &tree{value: v}}, nil)
+	}
+	return nil
+}
+
+// TestKeySampleEnds holds that a server cannot keep a run going, nor make it ask without end, by what it says.
+func TestKeySampleEnds(t *testing.T) {
+	for _, page := range []int{0, 1, 500000} {
+		server, began := &endless{page: page}, time.Now()
+		got := runSample(t, keySampler(sampling{commands: 2000, time: time.Second}), server)
+		if server.asked > 2000+perKey*maxPage || time.Since(began) > 5*time.Second {
+			t.Errorf("with pages of %d keys it asked %d times in %v", page, server.asked, time.Since(began))
+		}
+		if ratio := number(t, got, "key_sample_coverage_ratio{db0}"); ratio > 1 {
+			t.Errorf("a share of %v is in the sample", ratio)
+		}
 	}
 }

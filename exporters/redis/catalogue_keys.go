@@ -46,6 +46,7 @@ const scanCount = 200
 const (
 	maxDatabases = 64
 	topKeys      = 10
+	maxPage      = 10 * scanCount // keys of one answer that are looked at; a server gives little more than it is asked for
 )
 
 // keySample goes through the keys with SCAN, a part in each run, and looks at each key without touching it. The cursor
@@ -86,7 +87,7 @@ func (k *keySample) run(ctx context.Context, conn collect.Conn, out *metric.Batc
 		if err := r.database(ctx, number); err != nil {
 			return err
 		}
-		if r.spent() {
+		if r.spent(nil) {
 			break
 		}
 	}
@@ -107,8 +108,9 @@ type keyRun struct {
 	of    func(collect.Question) collect.Question // puts a question to the database that is looked at
 }
 
-func (r *keyRun) spent() bool {
-	return r.sent >= r.commands || time.Since(r.began) >= r.time
+// spent tells whether the run's budget is, once it has looked at these keys too.
+func (r *keyRun) spent(keys []string) bool {
+	return r.sent+perKey*len(keys) >= r.commands || time.Since(r.began) >= r.time
 }
 
 // ask sends questions and gives their answers in order. A key that is gone, or has moved to another node, has none.
@@ -213,8 +215,8 @@ func (r *keyRun) database(ctx context.Context, number int) error {
 		if len(scan) < 2 {
 			return fault.New(fault.Malformed, "an answer to SCAN without keys")
 		}
-		db.cursor, keys = scan[0].Text(), texts(scan[1].Items())
-		if db.cursor == "0" || db.present.scanned+len(keys) >= r.keys || r.spent() {
+		db.cursor, keys = scan[0].Text(), texts(scan[1].Items()[:min(len(scan[1].Items()), maxPage)])
+		if db.cursor == "0" || db.present.scanned+len(keys) >= r.keys || r.spent(keys) {
 			break
 		}
 	}
