@@ -170,7 +170,7 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 	d := &driver{module: m, place: p, names: l.names, history: newHistory()}
 	all := append(d.collectors(), collectorsOf(append(m.extras(), s.extras()...), p, m)...)
 	if s.RoundTrip != nil {
-		if d.delivery, err = s.RoundTrip.start(d); err != nil {
+		if d.delivery, err = s.RoundTrip.start(d, s.Service); err != nil {
 			return app.Target{}, fmt.Errorf("round_trip: %w", err)
 		}
 		all = append(all, deliveryCollector(d.delivery))

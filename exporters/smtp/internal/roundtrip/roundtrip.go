@@ -203,7 +203,10 @@ func (t *Trip) pause() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	age, underWay := t.track.youngest(time.Now())
-	if !underWay {
+	switch {
+	case !underWay && t.track.lastLost: // it may come late
+		return longestPause
+	case !underWay:
 		return restPause
 	}
 	return min(max(age/agePerPause, shortestPause), longestPause)
