@@ -65,6 +65,7 @@ type Canary struct {
 	mu      sync.Mutex
 	in      backend.Place
 	ready   bool      // the collection is there and ours, as far as is known
+	failed  error     // of the last round
 	cleaned time.Time // when leftovers were last looked for
 	sign    string    // the ID of the point that Sign writes
 }
@@ -84,9 +85,7 @@ func (c *Canary) Round(ctx context.Context, s backend.Session) error {
 		err = c.circle(ctx, s)
 	}
 	c.record.end(time.Now(), err == nil)
-	if err != nil {
-		c.forget()
-	}
+	c.remember(err)
 	return err
 }
 
@@ -95,23 +94,26 @@ func (c *Canary) Failed(err error) {
 	c.record.begin()
 	_ = c.record.failed(Create, err)
 	c.record.end(time.Now(), false)
-	c.forget()
+	c.remember(err)
 }
 
-// Ready tells whether there is a collection that Sign can write to.
+// Ready tells whether Sign has something to say: that it can write, or that the last round could not.
 func (c *Canary) Ready() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ready
+	return c.ready || c.failed != nil
 }
 
-// Sign writes one point, the same each time, and so tells whether the server takes what is written. Before the first
-// round there is nothing to write to.
+// Sign writes one point, the same each time, and so tells whether the server takes what is written. Where the last
+// round failed it fails in the same way. Before the first round there is nothing to write to.
 func (c *Canary) Sign(ctx context.Context, s backend.Session) error {
 	c.mu.Lock()
-	in, ready := c.in, c.ready
+	in, ready, failed := c.in, c.ready, c.failed
 	c.mu.Unlock()
-	if !ready {
+	switch {
+	case failed != nil:
+		return failed
+	case !ready:
 		return fault.New(fault.Unsupported, "the canary has no collection yet")
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
@@ -119,10 +121,11 @@ func (c *Canary) Sign(ctx context.Context, s backend.Session) error {
 	return s.Write(ctx, in, []backend.Point{{ID: c.sign, Vector: randomVector()}})
 }
 
-func (c *Canary) forget() {
+// remember takes note of how a round ended. After one that failed the collection has to be found again.
+func (c *Canary) remember(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ready = false
+	c.ready, c.failed = c.ready && err == nil, err
 }
 
 // prepare sees that the collection is there and ours, and now and then that it is free of leftovers.

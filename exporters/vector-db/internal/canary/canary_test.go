@@ -169,7 +169,7 @@ func TestFailuresAreCountedAndHeal(t *testing.T) {
 func TestSomebodyElsesIsLeftAlone(t *testing.T) {
 	s, c := open(t, []any{"VADD", Collection, "VALUES", "8", "1", "0", "0", "0", "0", "0", "0", "0", "theirs"}), New(Collection)
 	has(t, round(t, c, s), "vectordb_canary_success 0", `vectordb_canary_failures_total{operation="create",reason="config"} 1`)
-	if err := c.Sign(t.Context(), s); fault.Of(err) != fault.Unsupported {
+	if err := c.Sign(t.Context(), s); fault.Of(err) != fault.Config {
 		t.Errorf("signed there: %v", err)
 	}
 	n, err := s.Count(t.Context(), backend.Place{Collection: Collection})
@@ -202,8 +202,8 @@ func TestSessionThatCannotBeOpened(t *testing.T) {
 	c := New(Collection)
 	c.Failed(fault.New(fault.Unreachable, "nobody is there"))
 	has(t, page(t, c), "vectordb_canary_success 0", `vectordb_canary_failures_total{operation="create",reason="unreachable"} 1`)
-	if c.Ready() {
-		t.Error("it could write")
+	if err := c.Sign(t.Context(), nil); !c.Ready() || fault.Of(err) != fault.Unreachable {
+		t.Errorf("the write check does not fail as the round did: %v", err)
 	}
 }
 
