@@ -199,6 +199,38 @@ func TestClusterNodes(t *testing.T) {
 	}
 }
 
+// TestReplicas has a primary with replicas in every state.
+func TestReplicas(t *testing.T) {
+	out := metric.NewBatch(0)
+	err := replicationLag().Read(0, answerOf(t, text("# Replication\r\nrole:master\r\nconnected_slaves:4\r\n"+
+		"slave0:ip=1.1.1.1,port=1,state=online,offset=900,lag=0,type=main-channel\r\nslave1:ip=2.2.2.2,port=2,state=bg_transfer,offset=0,lag=0,type=main-channel\r\n"+
+		"slave2:ip=2.2.2.2,port=2,state=send_bulk,offset=0,lag=0,type=rdb-channel\r\nslave3:ip=::1,port=3,state=online,offset=1001,lag=0\r\nslave_repl_offset:1000\r\nslave_read_repl_offset:1010\r\n"+
+		"master_failover_state:waiting-for-sync\r\nmaster_repl_offset:1000\r\nrepl_backlog_active:1\r\nrepl_backlog_size:400\r\nrepl_backlog_histlen:100\r\n"+
+		"master_link_down_since_seconds:-1\r\nmin_slaves_good_slaves:2\r\n")), out)
+	want := []string{
+		"connected_slave_backlog_left_bytes{1.1.1.1,1} 300", "connected_slave_backlog_left_bytes{::1,3} 400", "connected_slave_lag_bytes{1.1.1.1,1} 100", "connected_slave_lag_bytes{::1,3} 0",
+		"connected_slave_online{1.1.1.1,1} 1", "connected_slave_online{2.2.2.2,2} 0", "connected_slave_online{::1,3} 1", "failover_in_progress{} 1", "good_replicas{} 2", "repl_backlog_filled_ratio{} 0.25", "slave_unapplied_bytes{} 10",
+	}
+	if got := slices.Sorted(slices.Values(samples(out))); err != nil || !slices.Equal(got, want) || out.Duplicates > 0 {
+		t.Errorf("%v: it says %q", err, got)
+	}
+}
+
+// TestPersistence has a server that loads its data, and one that saves it.
+func TestPersistence(t *testing.T) {
+	for in, want := range map[string]string{
+		"server_time_usec:1700000100000000\r\nrdb_last_save_time:1700000000\r\ncurrent_save_keys_processed:25\r\ncurrent_save_keys_total:100\r\naof_current_size:300\r\naof_base_size:200\r\n": "[aof_growth_ratio{} 1.5 rdb_current_save_progress_ratio{} 0.25 rdb_last_save_age_seconds{} 100]",
+		"loading:1\r\nloading_loaded_bytes:30\r\nloading_total_bytes:40\r\nloading_eta_seconds:7\r\nrdb_last_save_time:1700000000\r\n":                                                         "[loading_left_seconds{} 7 loading_progress_ratio{} 0.75]",
+		"current_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\naof_base_size:0\r\naof_current_size:0\r\nloading_eta_seconds:-1\r\n":                                                    "[]",
+	} {
+		out := metric.NewBatch(0)
+		err := persistence().Read(0, answerOf(t, text("# Persistence\r\n"+in)), out)
+		if got := fmt.Sprint(slices.Sorted(slices.Values(samples(out)))); err != nil || got != want {
+			t.Errorf("%q: %v, it says %s", in, err, got)
+		}
+	}
+}
+
 // TestAbsent holds that what a server does not tell gives no sample, and no failure.
 func TestAbsent(t *testing.T) {
 	empty := map[string]string{"null": "_\r\n", "no list": "*0\r\n", "no map": "%0\r\n", "no text": "$0\r\n\r\n", "a number": ":7\r\n", "ok": "+OK\r\n", "a list of nothing": "*2\r\n_\r\n_\r\n"}

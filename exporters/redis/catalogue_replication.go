@@ -82,8 +82,8 @@ func (l lagFamilies) put(i *info, out *metric.Batch) {
 	}
 	for _, line := range i.Section("replication") {
 		pair := infoPairs(line.text)
-		if !strings.HasPrefix(line.field, "slave") || pair("ip") == "" {
-			continue
+		if !strings.HasPrefix(line.field, "slave") || pair("ip") == "" || pair("type") == "rdb-channel" {
+			continue // a second link of a replica, over which it is sent the data, is none of its own
 		}
 		ip, port, online := pair("ip"), pair("port"), pair("state") == "online"
 		out.Add(l.online, metric.Truth(online), ip, port)
