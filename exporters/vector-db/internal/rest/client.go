@@ -8,10 +8,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -242,11 +244,16 @@ func plain(err error) error {
 // broken tells the kind of a failure below HTTP.
 func broken(ctx context.Context, err error) fault.Kind {
 	var known *fault.Error
+	var op *net.OpError
 	switch {
 	case errors.As(err, &known):
 		return fault.Of(err)
 	case ctx.Err() != nil:
 		return fault.Timeout
+	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, new(tls.AlertError)), errors.As(err, &op) && op.Op == "remote error":
+		return fault.Auth // we do not accept its certificate, or it does not accept ours
+	case errors.As(err, new(tls.RecordHeaderError)), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		return fault.Config // no TLS at that port
 	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "bad Content-Length"), strings.Contains(err.Error(), "invalid header"):
 		return fault.Malformed
 	}
@@ -268,7 +275,11 @@ func (c *Client) refused(answer *http.Response, method string) error {
 		status.RetryAfter = min(time.Duration(seconds)*time.Second, maxPause)
 		c.pause.Store(time.Now().Add(status.RetryAfter).UnixNano())
 	}
-	return fault.Wrap(kind(answer.StatusCode), method, status)
+	kind := kind(answer.StatusCode)
+	if answer.StatusCode == http.StatusBadRequest && strings.Contains(status.Words, "HTTPS") { // TLS alone at that port
+		kind = fault.Config
+	}
+	return fault.Wrap(kind, method, status)
 }
 
 // drain reads what is left of a body, if it is little, so that the connection can be kept.
