@@ -26,7 +26,8 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 	}
 	defer context.AfterFunc(ctx, c.abandon)() // which ends whatever is read or written
 	b := &batch{conn: c, questions: questions, read: read, outcomes: make([]outcome, len(questions)), nonce: rand.Text()}
-	pipe, err := b.plan(ctx)
+	into := &sink{take: b.take}
+	pipe, err := b.plan(ctx, into)
 	if err != nil {
 		return err
 	}
@@ -37,6 +38,8 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case into.err != nil:
+		return into.err
 	case err != nil:
 		return err
 	case b.arrived < len(b.sent), c.guard == nil:
@@ -87,8 +90,8 @@ type outcome struct {
 }
 
 // plan puts the questions into a pipeline.
-func (b *batch) plan(ctx context.Context) (goredis.Pipeliner, error) {
-	pipe, into := b.conn.session.Pipeline(), &sink{take: b.take}
+func (b *batch) plan(ctx context.Context, into *sink) (goredis.Pipeliner, error) {
+	pipe := b.conn.session.Pipeline()
 	send := func(cmd command, args []string) {
 		b.sent = append(b.sent, cmd)
 		_ = pipe.Process(ctx, goredis.NewRawWriteToCmd(ctx, into, b.conn.wire(args)...)) // which only queues it

@@ -39,6 +39,7 @@ type sink struct {
 	frame frame
 	raw   []byte
 	take  func(raw []byte) error
+	err   error // why nothing is taken any more; the library may not tell of it
 }
 
 // firstChunk is how much room a long string gets before any of it has arrived.
@@ -71,11 +72,15 @@ func (s *sink) ReadFrom(r io.Reader) (read int64, err error) {
 
 // follow looks at what has just been put into raw.
 func (s *sink) follow(b []byte) error {
+	if s.err != nil {
+		return s.err
+	}
 	_, ended, err := s.frame.follow(b)
 	if ended && err == nil {
 		raw := s.raw
 		s.raw = nil
 		err = s.take(raw)
 	}
+	s.err = err
 	return err
 }
