@@ -18,6 +18,10 @@ import (
 // again is faster at first.
 const idleFrom = time.Second
 
+// maxNumbers is how much a server may send before it is asked for headers, in bytes. Long lists of numbers cost the
+// library time that grows with their square.
+const maxNumbers = 256 << 10
+
 // IMAP is a mailbox with folders on a server.
 type IMAP struct {
 	Account
@@ -107,7 +111,6 @@ func (s *imapSession) folders() []string {
 // Look searches all folders.
 func (s *imapSession) Look(ctx context.Context) ([]Found, error) {
 	defer s.wire.bind(ctx)()
-	s.wire.meter.Allow(maxAnswers)
 	select {
 	case <-s.changed:
 	default: // nothing was told
@@ -124,6 +127,7 @@ func (s *imapSession) Look(ctx context.Context) ([]Found, error) {
 }
 
 func (s *imapSession) lookIn(ctx context.Context, folder string) ([]Found, error) {
+	s.wire.meter.Allow(maxNumbers)
 	if err := s.enter(ctx, folder); err != nil {
 		return nil, err
 	}
@@ -178,6 +182,7 @@ func newest(set imap.NumSet) []imap.UID {
 }
 
 func (s *imapSession) fetch(ctx context.Context, folder string, numbers []imap.UID) ([]Found, error) {
+	s.wire.meter.Allow(maxAnswers)
 	section := &imap.FetchItemBodySection{
 		Specifier: imap.PartSpecifierHeader, HeaderFields: mark.Fields(), Peek: true,
 		Partial: &imap.SectionPartial{Size: maxHeader},
@@ -205,7 +210,7 @@ func (s *imapSession) fetch(ctx context.Context, folder string, numbers []imap.U
 // to remove them would remove what its owner has marked, too.
 func (s *imapSession) Remove(ctx context.Context, messages []Found) (int, error) {
 	defer s.wire.bind(ctx)()
-	s.wire.meter.Allow(maxAnswers)
+	s.wire.meter.Allow(maxNumbers)
 	removed := 0
 	for _, folder := range s.folders() {
 		var set imap.UIDSet
@@ -242,6 +247,7 @@ func (s *imapSession) Wait(ctx context.Context, pause time.Duration, wake <-chan
 		return sleep(ctx, pause, wake)
 	}
 	defer s.wire.bind(ctx)()
+	s.wire.meter.Allow(maxNumbers)
 	idle, err := s.client.Idle()
 	if err != nil {
 		return s.judge(ctx, fault.Denied, "wait for mail", err)
