@@ -19,7 +19,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: dashboards help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis scale clean servers FORCE
+.PHONY: dashboards help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,7 +70,7 @@ rules: servers ## Check the alert rules and run their unit tests with promtool
 	promtool check rules alerts/*.yml
 	promtool test rules alerts/tests/*.yml
 
-bench: bench-postgres bench-redis ## Measure what a scrape costs, beside other projects' exporters
+bench: bench-postgres bench-redis bench-smtp ## Measure what a scrape costs, beside other projects' exporters
 
 bench-postgres: build ## The part of bench beside postgres_exporter and client_golang's registry
 	tools/ensure.sh postgres-demo peer
@@ -80,6 +80,10 @@ bench-postgres: build ## The part of bench beside postgres_exporter and client_g
 bench-redis: build ## The part of bench beside redis_exporter
 	tools/ensure.sh redis redis-peer
 	cd e2e && $(GO) run ./cmd/bench-redis --exporter $(CURDIR)/bin/redis-exporter
+
+bench-smtp: build ## The part of bench beside blackbox_exporter, and a thousand mail servers of which a tenth is dead
+	tools/ensure.sh postfix smtp-peer
+	cd e2e && $(GO) run ./cmd/bench-smtp --exporter $(CURDIR)/bin/smtp-exporter
 
 scale: build ## Scrape a server of 50,000 tables, 20,000 statements and 1,000 databases
 	tools/ensure.sh postgres-demo

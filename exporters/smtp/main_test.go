@@ -39,7 +39,7 @@ func TestNames(t *testing.T) {
 }
 
 // load reads a configuration with arguments, as the program does.
-func load(t *testing.T, text string, args ...string) (*app.Setup, *backend, error) {
+func load(t testing.TB, text string, args ...string) (*app.Setup, *backend, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.yml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -1,0 +1,59 @@
+// Bench-smtp measures what a probe of a mail server costs, beside blackbox_exporter on the same Postfix, and what a
+// thousand targets cost of which a tenth is dead. It prints Markdown.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
+)
+
+// patience bounds the whole run.
+const patience = 5 * time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench-smtp:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("bench-smtp", flag.ContinueOnError)
+	exporter := flags.String("exporter", "bin/smtp-exporter", "the exporter's binary")
+	rounds := flags.Int("rounds", 2, "rounds of 15 s of a thousand targets, with dead ones and without")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	path, err := filepath.Abs(*exporter)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bench-smtp")
+	if err != nil {
+		return err
+	}
+	return errors.Join(beside(ctx, path, dir), scale(ctx, path, dir, *rounds), os.RemoveAll(dir))
+}
+
+// begin runs an exporter with a configuration file.
+func begin(ctx context.Context, path, file, configuration string, args ...string) (*servers.Exporter, error) {
+	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
+		return nil, err
+	}
+	return servers.StartExporter(ctx, path, nil, append([]string{"--config.file=" + file}, args...)...)
+}
