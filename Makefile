@@ -29,12 +29,14 @@ build: $(BINARIES) ## Build the exporters into bin/
 bin/%-exporter: FORCE
 	cd exporters/$* && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/$@ .
 
-demo: build ## Start PostgreSQL, the exporter and Prometheus, and print where to look; Ctrl-C ends all
-	tools/ensure.sh postgres-demo prometheus
+DEMO := postgres-demo redis chroma mailhog prometheus
+
+demo: build ## Start a server of each kind, the exporters and Prometheus, and print where to look; Ctrl-C ends all
+	tools/ensure.sh $(DEMO)
 	cd e2e && $(GO) run ./cmd/demo --bin $(CURDIR)/bin --rules '$(CURDIR)/alerts/*.yml'
 
-demo-check: build ## The demo without a person: stop and start the database, and see it in Prometheus
-	tools/ensure.sh postgres-demo prometheus
+demo-check: build ## The demo without a person: stop and start each server, and see it in Prometheus
+	tools/ensure.sh $(DEMO)
 	cd e2e && $(GO) run ./cmd/demo --check --bin $(CURDIR)/bin --rules '$(CURDIR)/alerts/*.yml'
 
 test: servers build lint standalone check-docs rules unit vulncheck ## Install what is missing and run all tests

@@ -16,6 +16,7 @@ import (
 
 // MailCatcher is a running Mailpit or MailHog: it takes all mail by SMTP and shows it through an HTTP API.
 type MailCatcher struct {
+	options    ProcessOptions
 	process    *Process
 	dir        string
 	smtp, http int
@@ -87,15 +88,30 @@ func startMailCatcher(ctx context.Context, name, list string, args func(*MailCat
 	if m.dir, err = os.MkdirTemp("", name+"-"); err != nil {
 		return nil, err
 	}
-	if m.process, err = StartProcess(ProcessOptions{Path: path, Args: args(m), Dir: m.dir}); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(m.dir))
-	}
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	if err := m.process.until(ctx, func() bool { return listens(m.SMTPAddr()) && listens(m.httpAddr()) }); err != nil {
+	m.options = ProcessOptions{Path: path, Args: args(m), Dir: m.dir}
+	if err := m.Start(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// Start starts the program again after Stop.
+func (m *MailCatcher) Start(ctx context.Context) error {
+	var err error
+	if m.process, err = StartProcess(m.options); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	return m.process.until(ctx, func() bool { return listens(m.SMTPAddr()) && listens(m.httpAddr()) })
+}
+
+// Stop ends the program; Mailpit keeps its mail, MailHog does not.
+func (m *MailCatcher) Stop() error {
+	if m.process == nil {
+		return nil
+	}
+	return m.process.Stop()
 }
 
 // SMTPAddr returns host:port of the mail server.
@@ -126,4 +142,4 @@ func (m *MailCatcher) Count(tb testing.TB) int {
 func (m *MailCatcher) Process() *Process { return m.process }
 
 // Close ends the program and removes its folder.
-func (m *MailCatcher) Close() error { return errors.Join(m.process.Stop(), os.RemoveAll(m.dir)) }
+func (m *MailCatcher) Close() error { return errors.Join(m.Stop(), os.RemoveAll(m.dir)) }

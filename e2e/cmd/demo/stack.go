@@ -29,7 +29,7 @@ type stack struct {
 }
 
 // starters start a server of each kind, in a folder of their own, and say how its exporter is told of it.
-var starters = []func(ctx context.Context, dir string) (*pair, error){startPostgres, startRedis}
+var starters = []func(ctx context.Context, dir string) (*pair, error){startPostgres, startRedis, startVectorDB, startSMTP}
 
 func (s *stack) start(ctx context.Context, bin, rules string) error {
 	var err error
