@@ -89,12 +89,13 @@ func aims(s []*subject) []aim {
 	turns := func(s *subject) float64 { return float64(s.far.TurnArounds) / float64(far.scrapes) }
 	return []aim{
 		{"turn-arounds of a scrape, default", 1, turns(s[0])},
-		{"turn-arounds of a scrape, all but scans", 1, turns(s[2])},
-		{"turn-arounds of a scrape, 1,000 keys", 2, turns(s[4])},
-		{"new connections of a scrape", 0, float64(s[0].far.Conns + s[2].far.Conns + s[4].far.Conns)},
+		{"turn-arounds of a scrape, all but keys", 1, turns(s[2])},
+		{"turn-arounds of a scrape, all but scans", 1, turns(s[4])},
+		{"turn-arounds of a scrape, 1,000 keys", 2, turns(s[6])},
+		{"new connections of a scrape", 0, float64(s[0].far.Conns + s[2].far.Conns + s[4].far.Conns + s[6].far.Conns)},
 		{"time of a scrape from afar, default, as a part of the peer's", 1.0 / 6, s[0].median(far.delay) / s[1].median(far.delay)},
-		{"time of a scrape from afar, all but scans, as a part of the peer's", 1.0 / 20, s[2].median(far.delay) / s[3].median(far.delay)},
-		{"time of a scrape from afar with 100,000 keys scanned, as a part of that without", 1.1, s[6].median(far.delay) / s[0].median(far.delay)},
+		{"time of a scrape from afar, all but scans, as a part of the peer's", 1.0 / 20, s[4].median(far.delay) / s[5].median(far.delay)},
+		{"time of a scrape from afar with 100,000 keys scanned, as a part of that without", 1.1, s[8].median(far.delay) / s[0].median(far.delay)},
 		{"exporter CPU, default, as a part of the peer's", 1.0 / 3, s[0].cpuMS() / s[1].cpuMS()},
 		{"MB resident, default, more than the peer", 0, float64(s[0].rss-s[1].rss) / 1e6},
 	}

@@ -23,6 +23,8 @@ var used = [][]any{
 	{"LRANGE", "list", "0", "-1"}, {"LLEN", "list"}, {"SADD", "set", "a", "b"}, {"SMEMBERS", "set"}, {"SCARD", "set"}, {"ZADD", "zset", "1", "a"},
 	{"ZRANGE", "zset", "0", "-1"}, {"ZCARD", "zset"}, {"PFADD", "logs", "a"}, {"PFCOUNT", "logs"}, {"XADD", "stream", "*", "a", "1"}, {"XLEN", "stream"},
 	{"XGROUP", "CREATE", "stream", "readers", "0"}, {"XREADGROUP", "GROUP", "readers", "anna", "COUNT", "1", "STREAMS", "stream", ">"},
+	{"XADD", "second", "*", "a", "1"}, {"XGROUP", "CREATE", "second", "readers", "0"}, {"XGROUP", "CREATE", "second", "writers", "0"},
+	{"XADD", "third", "*", "a", "1"}, {"XGROUP", "CREATE", "third", "readers", "0"}, {"XGROUP", "CREATE", "third", "writers", "0"},
 	{"EVAL", "return 1", "0"}, {"PUBLISH", "news", "x"}, {"SETEX", "mortal", "86400", "x"}, {"MSET", "a", "1", "b", "2"}, {"MGET", "a", "b"},
 	{"SCAN", "0"}, {"RANDOMKEY"}, {"DBSIZE"}, {"OBJECT", "ENCODING", "text"}, {"MEMORY", "USAGE", "text"},
 }
@@ -49,16 +51,20 @@ type choice struct {
 }
 
 func cases() []choice {
+	withoutKeys := []string{
+		"--export-client-list", "--export-client-port", "--include-config-metrics", "--include-modules-metrics",
+		"--include-system-metrics", "--include-rdb-file-size-metric", "--ping-on-connect",
+	}
 	var keys []string
 	for i := range 1000 {
 		keys = append(keys, fmt.Sprintf("db0=key:%d", i))
 	}
 	return []choice{
 		{name: "default"},
-		{name: "all but scans", args: []string{
-			"--check-single-keys=db0=text,db0=hash", "--check-single-streams=db0=stream", "--export-client-list", "--export-client-port",
-			"--include-config-metrics", "--include-modules-metrics", "--include-system-metrics", "--include-rdb-file-size-metric", "--ping-on-connect",
-		}},
+		{name: "all but keys", args: withoutKeys},
+		{name: "all but scans", args: append([]string{
+			"--check-single-keys=db0=text,db0=hash", "--check-single-streams=db0=stream,db0=second,db0=third",
+		}, withoutKeys...)},
 		{name: "1,000 keys", args: []string{"--check-single-keys=" + strings.Join(keys, ",")}},
 		{name: "100,000 keys scanned", args: []string{"--count-keys=db0=key:*"}, peerNearOnly: true},
 	}
