@@ -12,10 +12,10 @@
 #   weaviate, chroma, pgvector  vector databases: into .cache/ under their names
 #   redis          Redis 7 and 8 and Valkey 8: into .cache/redis and .cache/valkey
 #   redis-peer     redis_exporter, beside which ours is tested and measured: into .cache/peer
-#   postfix, exim, opensmtpd  mail servers, Postfix with Dovecot: into .cache/mail
-#   mailpit, mailhog          mail catchers, compiled: into .cache/tools
-#   smtp                      all of these five
-#   smtp-peer                 blackbox_exporter, beside which ours is measured: into .cache/peer
+#   postfix, exim  mail servers, Postfix with Dovecot: into .cache/mail
+#   mailpit, mailhog  mail catchers, compiled: into .cache/tools
+#   smtp           all of these four
+#   smtp-peer      blackbox_exporter, beside which ours is measured: into .cache/peer
 #
 # Each NAME is a function ensure_NAME in tools/ensure/*.sh. Without a name all that the tests need are brought.
 # It says what it installs before it does, and prints one line when nothing is missing.

@@ -65,11 +65,16 @@ func (r mailRoot) account(name string) (*account, error) {
 // mkdir makes a folder, with those above it, and gives it to a user of the root.
 func (r mailRoot) mkdir(path, owner string, mode os.FileMode) error {
 	outside := r.outside(path)
+	return errors.Join(os.MkdirAll(outside, mode), os.Chmod(outside, mode), r.give(path, owner))
+}
+
+// give gives what is at a path to a user of the root.
+func (r mailRoot) give(path, owner string) error {
 	who, err := r.account(owner)
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.MkdirAll(outside, mode), os.Chmod(outside, mode), who.own(outside))
+	return who.own(r.outside(path))
 }
 
 func (r mailRoot) write(path, text string) error {
@@ -144,11 +149,16 @@ func (s *mailServer) CAFile() string { return certificate(s.root.outside(s.dir),
 
 // Log returns what the server has written to its log.
 func (s *mailServer) Log() string {
-	text, err := os.ReadFile(s.root.outside(s.dir + "/log"))
-	if err != nil {
-		return err.Error()
+	var all strings.Builder
+	files, _ := filepath.Glob(s.root.outside(s.dir + "/*log")) // the pattern is a good one
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err.Error()
+		}
+		all.Write(text)
 	}
-	return string(text)
+	return all.String()
 }
 
 // Close ends the server and removes all that it has.

@@ -87,3 +87,38 @@ func TestPostfixDeliversWhereTold(t *testing.T) {
 		t.Errorf("showq: %v, %v", info, err)
 	}
 }
+
+func TestEximDeliversWhereTold(t *testing.T) {
+	dovecot, mailpit := NewDovecot(t), NewMailpit(t)
+	exim := NewExim(t, EximOptions{Routes: map[string]string{
+		"imap.test": "lmtp:" + dovecot.LMTPAddr(), "mailpit.test": "smtp:" + mailpit.SMTPAddr(),
+	}})
+	for domain, count := range map[string]func() int{
+		"imap.test": inFolder(dovecot.Maildir()), "mailpit.test": func() int { return mailpit.Count(t) },
+	} {
+		for _, recipient := range []string{"held", "lost", "twice", "probe"} {
+			if err := send(t, exim.Addr(), recipient+"@"+domain); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, recipient := range []string{"grey", "refused", "unknown"} {
+			if err := send(t, exim.Addr(), recipient+"@"+domain); err == nil {
+				t.Errorf("%s@%s was taken", recipient, domain)
+			}
+		}
+		arrive(t, count, 3)
+	}
+	spooled := func() int {
+		headers, _ := filepath.Glob(exim.Spool() + "/input/*-H") // the pattern is a good one
+		return len(headers)
+	}
+	arrive(t, spooled, 2)
+	if err := exim.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	arrive(t, spooled, 0)
+	arrive(t, func() int { return mailpit.Count(t) }, 4)
+	if err := send(t, exim.Addr(), "probe@elsewhere.test"); err == nil {
+		t.Error("mail for elsewhere was taken")
+	}
+}

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Mail servers: Postfix with Dovecot, Exim, OpenSMTPD, Mailpit, MailHog.
+# Mail servers: Postfix with Dovecot, Exim, Mailpit, MailHog.
 
 mailpit_version=v1.27.11
 
@@ -25,7 +25,7 @@ mail_users() {
 	local name id=2000
 	echo "root:x:0:" >"$1/group"
 	echo "root:x:0:0::/:/bin/sh" >"$work/passwd"
-	for name in nobody nogroup mail vmail postfix postdrop dovecot dovenull smtpd smtpq Debian-exim; do
+	for name in nobody nogroup mail vmail postfix postdrop dovecot dovenull Debian-exim; do
 		id=$((id + 1))
 		echo "$name:x:$id:" >>"$1/group"
 		echo "$name:x:$id:$id::/var/empty:/usr/sbin/nologin" >>"$work/passwd"
@@ -41,11 +41,6 @@ ensure_postfix() {
 ensure_exim() {
 	unpack_mail exim exim4-daemon-light
 	here+=("Exim")
-}
-
-ensure_opensmtpd() {
-	unpack_mail opensmtpd opensmtpd
-	here+=("OpenSMTPD")
 }
 
 ensure_mailpit() {
@@ -77,7 +72,6 @@ ensure_mailhog() {
 ensure_smtp() {
 	ensure_postfix
 	ensure_exim
-	ensure_opensmtpd
 	ensure_mailpit
 	ensure_mailhog
 }
