@@ -21,7 +21,7 @@ func clientSummary() *collect.Collector {
 		Read: func(_ int, answer collect.Answer, out *metric.Batch) error {
 			sums := newClientSums()
 			for line := range bytes.Lines(answered(answer).Bytes()) { // line by line, as the list may be long
-				if c, ok := readClient(string(line)); ok {
+				if c, ok := readClient(line); ok {
 					sums.add(&c)
 				}
 			}
@@ -35,30 +35,26 @@ func clientSummary() *collect.Collector {
 func clientSeconds() []float64 { return []float64{60, 600, 3600, 86400} }
 func clientBytes() []float64   { return []float64{1 << 20, 16 << 20, 256 << 20} }
 
-// untold is a text that an older server does not tell.
-const untold = "\x00"
-
-// client is a line of the list, as far as it is looked at. A number that the server does not tell is NaN, and so is
-// then every sum with it: a batch takes no such sample.
+// client is a line of the list, as far as it is looked at; its texts are pieces of the list. A text that the server does
+// not tell is nil. A number that it does not tell is NaN, and so is then every sum with it: a batch takes no such sample.
 type client struct {
-	name, user, cmd, flags, library, version string
+	name, user, cmd, flags, library, version []byte
 	age, idle, multi, query, output, memory  float64
 }
 
 // readClient reads fields of name=value between spaces.
-func readClient(line string) (c client, ok bool) {
+func readClient(line []byte) (c client, ok bool) {
 	none := math.NaN()
-	c.name, c.user, c.cmd, c.library = untold, untold, untold, untold
 	c.age, c.idle, c.multi, c.query, c.output, c.memory = none, none, none, none, none, none
-	for line = strings.TrimSuffix(line, "\n"); line != ""; {
-		var part string
-		part, line, _ = strings.Cut(line, " ")
-		field, value, found := strings.Cut(part, "=")
+	for line = bytes.TrimSuffix(line, []byte("\n")); len(line) > 0; {
+		var part []byte
+		part, line, _ = cut(line, ' ')
+		field, value, found := cut(part, '=')
 		if !found {
 			continue
 		}
 		ok = true
-		switch field {
+		switch string(field) {
 		case "name":
 			c.name = value
 		case "user":
@@ -72,13 +68,21 @@ func readClient(line string) (c client, ok bool) {
 		case "lib-ver":
 			c.version = value
 		default:
-			c.number(field, value)
+			c.number(string(field), value)
 		}
 	}
 	return c, ok
 }
 
-func (c *client) number(field, value string) {
+// cut is bytes.Cut for one byte, which is quicker.
+func cut(text []byte, at byte) (before, after []byte, found bool) {
+	if i := bytes.IndexByte(text, at); i >= 0 {
+		return text[:i], text[i+1:], true
+	}
+	return text, nil, false
+}
+
+func (c *client) number(field string, value []byte) {
 	var to *float64
 	switch field {
 	case "age":
@@ -96,7 +100,7 @@ func (c *client) number(field, value string) {
 	default:
 		return
 	}
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
 		*to = float64(n)
 	}
 }
@@ -104,13 +108,13 @@ func (c *client) number(field, value string) {
 // kind tells what a client is.
 func (c *client) kind() string {
 	switch {
-	case strings.ContainsAny(c.flags, "O"):
+	case bytes.ContainsAny(c.flags, "O"):
 		return "monitor"
-	case strings.ContainsAny(c.flags, "S"):
+	case bytes.ContainsAny(c.flags, "S"):
 		return "replica"
-	case strings.ContainsAny(c.flags, "M"):
+	case bytes.ContainsAny(c.flags, "M"):
 		return "primary"
-	case strings.ContainsAny(c.flags, "P"):
+	case bytes.ContainsAny(c.flags, "P"):
 		return "pubsub"
 	}
 	return "normal"
@@ -118,8 +122,9 @@ func (c *client) kind() string {
 
 // clientSums is what a list of clients comes to.
 type clientSums struct {
-	names, users, commands, libraries tally // memory by value
-	memory, query, output             tally // bytes by kind
+	names, users, commands, libraries tally  // memory by value
+	memory, query, output             tally  // bytes by kind
+	library                           []byte // room for the present client's
 	older, idle, large                []float64
 	oldest, longestIdle, transactions float64
 }
@@ -132,17 +137,12 @@ func newClientSums() *clientSums {
 }
 
 func (s *clientSums) add(c *client) {
-	library := c.library
-	if library != untold {
-		library += " " + c.version
-	}
-	for _, told := range []struct {
-		by   tally
-		text string
-	}{{s.names, c.name}, {s.users, c.user}, {s.commands, c.cmd}, {s.libraries, library}} {
-		if told.text != untold {
-			told.by.add(told.text, c.memory)
-		}
+	s.told(s.names, c.name, c.memory)
+	s.told(s.users, c.user, c.memory)
+	s.told(s.commands, c.cmd, c.memory)
+	if c.library != nil {
+		s.library = append(append(append(s.library[:0], c.library...), ' '), c.version...)
+		s.told(s.libraries, s.library, c.memory)
 	}
 	kind := c.kind()
 	s.memory.add(kind, c.memory)
@@ -158,6 +158,19 @@ func (s *clientSums) add(c *client) {
 	if c.multi >= 0 {
 		s.transactions++
 	}
+}
+
+// told counts a client by a text, where the server tells it.
+func (*clientSums) told(by tally, text []byte, memory float64) {
+	if text == nil {
+		return
+	}
+	a := by[string(text)] // which makes no string
+	if a == nil {
+		a = &amounts{}
+		by[string(text)] = a
+	}
+	a.add(memory)
 }
 
 // above counts a value at each threshold that it exceeds. A value that is not known makes the counts unknown.
