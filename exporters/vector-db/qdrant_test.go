@@ -83,7 +83,8 @@ func TestTurnArounds(t *testing.T) {
 	}
 }
 
-// A thousand collections of a cluster are asked within 2 s where each question takes 10 ms on the way.
+// A thousand collections of a cluster are asked, with two questions each, over few connections, and each of these waits
+// for no more answers than its share. How long that takes is measured on the binary.
 func TestThousandCollections(t *testing.T) {
 	fake := qdrant.New(qdrant.Options{Cluster: true})
 	for i := range 1000 {
@@ -99,10 +100,9 @@ func TestThousandCollections(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	target := quick(t, "--vectordb.url="+server.URL, "--vectordb.type=qdrant")
-	got := scrape(t, target, 10*time.Second)
+	got := scrape(t, target, 20*time.Second)
 	got.want(t, "vectordb_up 1", `vectordb_collection_objects{collection="c0999"} 0`, `vectordb_collection_inactive_shards{collection="c0000"} 0`)
-	if got.Took > 2500*time.Millisecond || open.Load() > 30 {
-		t.Errorf("it took %s over %d connections", got.Took, open.Load())
+	if got.Usage.TurnArounds > 2000/16+25 || open.Load() > 30 {
+		t.Errorf("%d turn-arounds over %d connections", got.Usage.TurnArounds, open.Load())
 	}
-	t.Logf("%s over %d connections, %d turn-arounds", got.Took, open.Load(), got.Usage.TurnArounds)
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -17,10 +19,13 @@ import (
 // A certificate is verified by authority and name, and shown where the server wants one. What does not fit is told apart
 // from a server that is not there.
 func TestTLS(t *testing.T) {
-	server := httptest.NewTLSServer(qdrant.New(qdrant.Options{}))
+	server := httptest.NewUnstartedServer(qdrant.New(qdrant.Options{}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	plain := serve(t, qdrant.New(qdrant.Options{}))
 	strict := httptest.NewUnstartedServer(qdrant.New(qdrant.Options{}))
+	strict.Config.ErrorLog = server.Config.ErrorLog
 	strict.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
 	strict.TLS.ClientCAs.AddCert(server.Certificate())
 	strict.StartTLS()

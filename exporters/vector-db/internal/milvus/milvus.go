@@ -62,7 +62,7 @@ func Detect(ctx context.Context, client *rest.Client) bool {
 	}
 	err := client.Post(ctx, "/v2/vectordb/collections/list", map[string]any{}, &told)
 	if err != nil {
-		return fault.Of(err) == fault.Auth && json.Unmarshal([]byte(rest.Words(err)), &told) == nil && told.Code != nil
+		return json.Unmarshal([]byte(rest.Words(err)), &told) == nil && told.Code != nil && *told.Code == needsToken
 	}
 	return told.Code != nil
 }
@@ -97,6 +97,9 @@ func (s *session) Native(ctx context.Context, read func(io.Reader) error) error 
 	return s.client.Text(ctx, s.native, read)
 }
 
+// needsToken is the code for a caller without one.
+const needsToken = 1800
+
 // kinds maps the codes of answers whose status says that all is well.
 var kinds = map[int]fault.Kind{
 	1: fault.Busy, 2: fault.Busy, 3: fault.Busy, 4: fault.Busy, 7: fault.Busy, 8: fault.Busy, 9: fault.Busy, 12: fault.Busy, 1807: fault.Busy, // not ready, or over a limit
@@ -104,7 +107,7 @@ var kinds = map[int]fault.Kind{
 	100: fault.Unsupported,                            // no such collection
 	101: fault.Busy, 103: fault.Busy, 106: fault.Busy, // not loaded, or not wholly
 	800:  fault.Config, // no such database
-	1400: fault.Auth, 1800: fault.Auth, 1401: fault.Denied,
+	1400: fault.Auth, needsToken: fault.Auth, 1401: fault.Denied,
 	10001: fault.Busy, // it ran out of time itself
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -67,14 +68,28 @@ type guard struct {
 
 func (g *guard) Read(into []byte) (int, error) {
 	n, err := g.bounded.Read(into)
-	for _, c := range into[:n] {
-		g.follow(c)
+	for rest := into[:n]; len(rest) > 0; {
+		if g.inString && !g.escaped { // most of a text is within strings, or is all one
+			rest = rest[next(rest):]
+		}
+		if len(rest) > 0 {
+			g.follow(rest[0])
+			rest = rest[1:]
+		}
 	}
 	if g.deepest > maxDepth || g.elements > maxElements {
 		g.failed = fault.New(fault.Limited, "the answer is too deep or has too many elements")
 		return 0, g.failed
 	}
 	return n, err
+}
+
+// next is where a string may end, or the text.
+func next(text []byte) int {
+	if at := bytes.IndexAny(text, "\"\\"); at >= 0 {
+		return at
+	}
+	return len(text)
 }
 
 func (g *guard) follow(c byte) {
