@@ -70,6 +70,7 @@ type batch struct {
 	elsewhere []moved // questions that another node of the cluster has to answer
 	astray    error   // why the connection's own database could not be selected again
 	refusal   error   // of the last change of the database
+	away      bool    // another database than the connection's own is selected
 }
 
 // command is a question that is sent, or a change of the database.
@@ -185,10 +186,7 @@ func (b *batch) take(raw []byte) error {
 	}
 	refused := parsed.Err()
 	if cmd.question < 0 {
-		b.refusal = refused
-		if cmd.home {
-			b.astray = refused
-		}
+		b.changed(cmd, refused)
 		return nil
 	}
 	switch to := &b.outcomes[cmd.question]; {
@@ -203,6 +201,23 @@ func (b *batch) take(raw []byte) error {
 	}
 	b.deliver()
 	return nil
+}
+
+// changed takes note of whether the database was changed. A change that was refused leaves the one before, which is the
+// connection's own where none was made.
+func (b *batch) changed(cmd command, refused error) {
+	switch {
+	case refused == nil:
+		b.away, b.refusal = !cmd.home, nil
+	case cmd.home && !b.away:
+		b.refusal = nil
+	default:
+		b.refusal = refused
+	}
+	b.astray = nil
+	if cmd.home {
+		b.astray = b.refusal
+	}
 }
 
 // refused takes note of what the server says instead of an answer.

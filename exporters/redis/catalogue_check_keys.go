@@ -154,16 +154,30 @@ func (t *keyTalk) Read(i int, answer collect.Answer, err error, out *metric.Batc
 	switch {
 	case err != nil && changedMeanwhile(err):
 		return nil
+	case q.command == "GETRANGE" && denied(err):
+		t.getWhole(q.keyRef, out)
 	case err != nil:
 		return err
 	case q.command == "STRLEN":
 		t.lengths[q.keyRef], _ = r.Number()
-	case q.command == "GETRANGE":
+	case q.command == "GETRANGE", q.command == "GET":
 		t.readText(q.keyRef, r.Text(), out)
 	default:
 		addNumber(out, t.families.size, r.value, 1, q.label(), q.name)
 	}
 	return nil
+}
+
+// mostWhole is the length up to which a text is fetched as a whole where its beginning cannot be had.
+const mostWhole = 64 << 10
+
+// getWhole is for accounts that have the right to GET and not to GETRANGE, such as those made for redis_exporter.
+func (t *keyTalk) getWhole(k keyRef, out *metric.Batch) {
+	if length, known := t.lengths[k]; known && length <= mostWhole {
+		t.next = append(t.next, keyQuestion{k, "GET", nil})
+	} else {
+		t.readText(k, "", out)
+	}
 }
 
 // readText takes the beginning of a text. A HyperLogLog has a count rather than a length.

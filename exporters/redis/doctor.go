@@ -87,7 +87,9 @@ func (c *conn) missingRights(ctx context.Context, target collect.Spec) (missing 
 
 // firstQuestions are those that a collector asks first.
 func firstQuestions(collector *collect.Collector, id collect.Identity) []collect.Question {
-	switch {
+	switch needs := collector.Needs.Feature; {
+	case needs != "" && !has(id, needs):
+		return nil
 	case collector.Ask != nil:
 		return collector.Ask(id)
 	case collector.Talk != nil:
@@ -149,6 +151,8 @@ func laterRights(collector string) []string {
 		return []string{"select", "xinfo|consumers"}
 	case "check_stream_patterns":
 		return []string{"select", "scan", "xinfo|stream", "xinfo|groups", "xinfo|consumers"}
+	case "stream_pending":
+		return []string{"select"}
 	case "count_keys":
 		return []string{"select", "scan"}
 	case "key_groups":
@@ -157,6 +161,8 @@ func laterRights(collector string) []string {
 		return []string{"select", "scan", "type", "pttl", "memory|usage", "object|idletime", "object|freq", "readonly"}
 	case "search_indexes":
 		return []string{"ft._list", "ft.info"}
+	case "sentinel_masters":
+		return []string{"sentinel|ckquorum", "sentinel|sentinels", "sentinel|slaves"}
 	}
 	return nil
 }

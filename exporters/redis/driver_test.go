@@ -39,7 +39,7 @@ func TestConnect(t *testing.T) {
 		"valkey":             {of("INFO", bulk("# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.1.1\r\nserver_mode:cluster\r\n# Replication\r\nrole:slave\r\n# Modules\r\nmodule:name=search,ver=10001,api=1\r\n")), "", collect.Identity{Product: "Valkey", Version: 80101, Text: "8.1.1", Replica: true, Features: map[string]string{"cluster": "", "module:search": "10001"}}},
 		"dragonfly":          {of("INFO", bulk("redis_version:7.4.0\r\ndragonfly_version:df-v1.21.2\r\nredis_mode:standalone\r\n")), "", collect.Identity{Product: "Dragonfly", Version: 12102, Text: "df-v1.21.2", Features: map[string]string{"standalone": ""}}},
 		"keydb":              {of("INFO", bulk("redis_version:6.3.4\r\nmvcc_depth:0\r\nredis_mode:standalone\r\n")), "", collect.Identity{Product: "KeyDB", Version: 60304, Text: "6.3.4", Features: map[string]string{"standalone": ""}}},
-		"no password":        {func(args []string) string { return "-NOAUTH Authentication required.\r\n" }, fault.Auth, collect.Identity{}},
+		"no password":        {func([]string) string { return "-NOAUTH Authentication required.\r\n" }, fault.Auth, collect.Identity{}},
 		"clients without end": {func(args []string) string {
 			if strings.EqualFold(args[0], "HELLO") {
 				return "-ERR max number of clients reached\r\n"
@@ -201,7 +201,7 @@ func TestCutAtEveryByte(t *testing.T) {
 	for at := range len(whole) {
 		s := newScripted(t, none)
 		c := connected(t, s.driver())
-		s.answer = func(args []string) string {
+		s.answer = func([]string) string {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			conn := s.conns[len(s.conns)-1]
@@ -241,9 +241,9 @@ func TestEndlessText(t *testing.T) {
 		"a list":   "*1000000\r\n",
 		"an error": "-ERR ",
 	} {
-		s := newScripted(t, func(args []string) string { return "" })
+		s := newScripted(t, none)
 		c := connected(t, s.driver())
-		s.answer = func(args []string) string {
+		s.answer = func([]string) string {
 			s.mu.Lock()
 			conn := s.conns[len(s.conns)-1]
 			s.mu.Unlock()
