@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/url"
 	"os"
@@ -135,7 +136,10 @@ type program struct {
 
 // Main runs the exporter with the arguments of the process and returns its exit code: 0, 1 where something does not
 // work, 2 where the arguments are wrong.
-func (e Exporter) Main() int { return e.Run(os.Args[1:], os.Stdout, os.Stderr) }
+func (e Exporter) Main() int {
+	log.SetOutput(io.Discard) // where net/http quotes what peers send unasked
+	return e.Run(os.Args[1:], os.Stdout, os.Stderr)
+}
 
 // Run is Main with everything given.
 func (e Exporter) Run(args []string, stdout, stderr io.Writer) int {
