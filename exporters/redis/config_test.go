@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -268,7 +269,7 @@ func TestProbe(t *testing.T) {
 			target, err := setup.Probe(query)
 			if err != nil {
 				got = err.Error()
-				if err == app.ErrNotAllowed {
+				if errors.Is(err, app.ErrNotAllowed) {
 					got = "not allowed"
 				}
 			} else {

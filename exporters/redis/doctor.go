@@ -122,11 +122,15 @@ func leastRights(collectors collect.Catalogue, id collect.Identity, renamed map[
 		rights["+dbsize"] = true
 	}
 	for _, collector := range collectors {
-		for _, question := range firstQuestions(collector, id) {
+		questions := firstQuestions(collector, id)
+		for _, question := range questions {
 			args, err := arguments(question)
 			if name, off := renamed[strings.ToUpper(args[0])]; err == nil && (!off || name != "") {
 				rights["+"+aclName(args)] = true
 			}
+		}
+		if len(questions) == 0 && collector.Run == nil {
+			continue
 		}
 		for _, more := range laterRights(collector.Name) {
 			rights["+"+more] = true
