@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,23 +20,8 @@ import (
 // BenchmarkProbe measures a probe with STARTTLS, with the fake server that it speaks to in the same process.
 func BenchmarkProbe(b *testing.B) {
 	authority := smtp.NewAuthority()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer listener.Close()
-	config := authority.Good()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_ = smtp.Follow(conn, config, "S 220 a\nC EHLO\nS 250-a\nS 250 STARTTLS\nC STARTTLS\nS 220 go\nTLS\nC EHLO\nS 250-a\nS 250-PIPELINING\nS 250 SIZE 1\nC QUIT\nS 221 bye")
-			}()
-		}
-	}()
+	address := smtp.Serve(b, authority.Good(),
+		"S 220 a\nC EHLO\nS 250-a\nS 250 STARTTLS\nC STARTTLS\nS 220 go\nTLS\nC EHLO\nS 250-a\nS 250-PIPELINING\nS 250 SIZE 1\nC QUIT\nS 221 bye")
 	ca := filepath.Join(b.TempDir(), "ca.crt")
 	if err := os.WriteFile(ca, authority.PEM(), 0o600); err != nil {
 		b.Fatal(err)
@@ -49,7 +33,7 @@ func BenchmarkProbe(b *testing.B) {
 	self := collect.NewSelf("smtp", nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		target, err := setup.Probe(url.Values{"target": {listener.Addr().String()}, "module": {"x"}})
+		target, err := setup.Probe(url.Values{"target": {address}, "module": {"x"}})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -50,6 +50,26 @@ func Follow(conn net.Conn, config *tls.Config, text string) error {
 	return (&Server{tls: config}).follow(conn, text)
 }
 
+// Serve starts a server that follows a text with every client, ends it with the test and gives its address.
+func Serve(t testing.TB, config *tls.Config, text string) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _ = Follow(conn, config, text) }()
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().String()
+}
+
 // New starts a server that follows a text for one connection, and ends it with the test.
 func New(t testing.TB, config *tls.Config, text string) *Server {
 	t.Helper()

@@ -13,6 +13,7 @@ type link struct {
 	net.Conn
 	held           []byte
 	spoke          bool // something was sent since the last byte was read
+	hasty          bool // what comes next is acknowledged at once
 	turnArounds    int64
 	received, sent int64
 }
@@ -38,8 +39,7 @@ func (l *link) flush() error {
 	return err
 }
 
-// Read sends what was held back and waits. A server that has Nagle's algorithm on would wait for our acknowledgement of
-// one segment before it sends the next, and we would delay it for 40 ms: so it is sent at once.
+// Read sends what was held back and waits.
 func (l *link) Read(b []byte) (int, error) {
 	if err := l.flush(); err != nil {
 		return 0, err
@@ -48,7 +48,9 @@ func (l *link) Read(b []byte) (int, error) {
 		l.spoke = false
 		l.turnArounds++
 	}
-	acknowledgeAtOnce(l.Conn)
+	if l.hasty {
+		acknowledgeAtOnce(l.Conn)
+	}
 	n, err := l.Conn.Read(b)
 	l.received += int64(n)
 	return n, err
