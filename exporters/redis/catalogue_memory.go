@@ -30,7 +30,7 @@ func memoryFields() []memoryCategory {
 // memoryCategories reads MEMORY STATS: what the memory is used for.
 func memoryCategories() *collect.Collector {
 	used := gauge("memory_category_bytes", "Memory by what it is used for. The categories do not overlap; with the tables of the databases they come to all that is allocated.", "category")
-	tables := gauge("memory_db_overhead_bytes", "Memory of the tables in which a database finds its keys (main) and their expiry (expires).", "db", "table")
+	tables := gauge("memory_db_overhead_bytes", "Memory of the tables in which a database finds its keys (main), their expiry (expires) and, in clusters before Redis 7.2, those of a slot (slots).", "db", "table")
 	perKey := gauge("memory_bytes_per_key", "Memory beyond that of an empty server, per key.")
 	dataset := gauge("memory_dataset_ratio", "Share of the keys and values in the memory beyond that of an empty server, from 0 to 1.")
 	return &collect.Collector{
@@ -46,6 +46,7 @@ func memoryCategories() *collect.Collector {
 				if db, ok := strings.CutPrefix(field, "db."); ok && len(stats.Items()) > 0 {
 					addNumber(out, tables, stats.Get("overhead.hashtable.main"), 1, "db"+db, "main")
 					addNumber(out, tables, stats.Get("overhead.hashtable.expires"), 1, "db"+db, "expires")
+					addNumber(out, tables, stats.Get("overhead.hashtable.slot-to-keys"), 1, "db"+db, "slots") // until Redis 7.2
 				}
 			}
 			addNumber(out, perKey, r.Get("keys.bytes-per-key"), 1)
