@@ -199,7 +199,7 @@ var distances = map[string]backend.Distance{"cosine": backend.Cosine, "l2": back
 
 func (c collection) describe(to *backend.Collection) {
 	kind, of := c.index()
-	space := backend.Space{Dimensions: c.Dimension, Index: kind, Datatype: "float32", Quantized: "none", Parameters: map[string]float64{}}
+	space := backend.Space{Dimensions: c.Dimension, Index: kind, Parameters: map[string]float64{}}
 	if of != nil {
 		space.Distance = distances[of.Space]
 		if space.Distance == "" {

@@ -66,7 +66,7 @@ var distances = map[string]backend.Distance{
 func (i index) space(name string) backend.Space {
 	space := backend.Space{
 		Vector: name, Index: strings.ToLower(i.Type), Distance: backend.Distance(strings.ToLower(i.Config.Distance)),
-		Quantized: "none", Datatype: "float32", Parameters: map[string]float64{},
+		Quantized: "none", Parameters: map[string]float64{},
 	}
 	if known, ok := distances[i.Config.Distance]; ok {
 		space.Distance = known
