@@ -126,8 +126,11 @@ func TestTurnArounds(t *testing.T) {
 			direct := e.probe("full", postfix.SubmissionAddr())
 			direct.Want(t, "smtp_probe_turnarounds", c.want)
 			direct.Want(t, "smtp_probe_message_accepted", 1)
-			if took, ok := direct.Value(`smtp_probe_phase_duration_seconds{phase="ehlo"}`); !ok || took > 0.03 {
-				t.Errorf("the greeting took %v s", took)
+			for _, phase := range []string{"ehlo", "mail", "rcpt"} {
+				series := fmt.Sprintf("smtp_probe_phase_duration_seconds{phase=%q}", phase)
+				if took, ok := direct.Value(series); !ok || took > 0.03 {
+					t.Errorf("%s is %v", series, took)
+				}
 			}
 			line.SetDelay(25 * time.Millisecond)
 			line.ResetStats()

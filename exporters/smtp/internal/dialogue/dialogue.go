@@ -237,12 +237,9 @@ func (d *Dialogue) handshake(ctx context.Context) bool {
 	if d.plan.Client != nil {
 		config.Certificates = []tls.Certificate{*d.plan.Client}
 	}
-	// A server with Nagle's algorithm on does not send its answer to EHLO before we have acknowledged the tickets that it
-	// sends at the end of the handshake, and we would delay that for 40 ms.
-	d.link.hasty = true
 	secure := tls.Client(d.link, config)
-	if err := secure.HandshakeContext(context.WithoutCancel(ctx)); err != nil { // the end of the context closes the connection
-
+	err := secure.HandshakeContext(context.WithoutCancel(ctx)) // its end closes the connection: nobody else need watch it
+	if err != nil {
 		d.speaking = false
 		if ctx.Err() != nil {
 			return d.fail(Timeout, reply{}, err)
@@ -297,7 +294,6 @@ func (d *Dialogue) hello() bool {
 		return false
 	}
 	r, ok := d.expect(EHLO, 250)
-	d.link.hasty = false
 	if ok && r.code == 250 {
 		d.report.Hello = parseHello(r, d.report.TLS != nil)
 	}
