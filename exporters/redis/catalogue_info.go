@@ -38,7 +38,7 @@ func established(o options) collect.Catalogue {
 func infoFamilies(fields []infoField) []*metric.Family {
 	families := make([]*metric.Family, len(fields))
 	for i, f := range fields {
-		families[i] = &metric.Family{Name: "redis_" + f.name, Help: f.help, Type: f.kind, Unit: f.unit}
+		families[i] = &metric.Family{Name: "redis_" + f.name, Help: f.helpText(), Type: f.kind, Unit: f.unit}
 	}
 	return families
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
@@ -13,6 +15,17 @@ type infoField struct {
 	scale float64 // from the server's unit to the metric's; 0 means 1
 	since string  // the first version that has it: of Redis, where no other server is named
 	help  string
+}
+
+// helpText is the help with the version that the field needs, where some servers in use lack it.
+func (f infoField) helpText() string {
+	switch {
+	case f.since == "1.0":
+		return f.help
+	case f.since[0] >= '0' && f.since[0] <= '9':
+		return strings.TrimSuffix(f.help, ".") + " (Redis " + f.since + ")."
+	}
+	return strings.TrimSuffix(f.help, ".") + " (" + f.since + ")."
 }
 
 // The types, short enough for a table.
