@@ -130,11 +130,10 @@ func (s *settings) environment() []target {
 	if s.url == "" {
 		return nil
 	}
-	key := config.SecretValue(os.Getenv("VECTORDB_API_KEY"))
-	if path := os.Getenv("VECTORDB_API_KEY_FILE"); path != "" {
-		key = config.SecretFile(path)
-	}
-	t := target{URL: s.url, access: access{Type: s.kind, APIKey: key}}
+	t := target{URL: s.url, access: access{
+		Type: s.kind, APIKey: fromEnvironment("VECTORDB_API_KEY"),
+		User: os.Getenv("VECTORDB_USER"), Password: fromEnvironment("VECTORDB_PASSWORD"),
+	}}
 	t.Native = listed(s.native)
 	if s.canary {
 		t.Canary = &canarySettings{}
@@ -146,6 +145,14 @@ func (s *settings) environment() []target {
 		}
 	}
 	return []target{t}
+}
+
+// fromEnvironment gives the secret that is in a variable, or in the file that the variable NAME_FILE names.
+func fromEnvironment(name string) config.Secret {
+	if path := os.Getenv(name + "_FILE"); path != "" {
+		return config.SecretFile(path)
+	}
+	return config.SecretValue(os.Getenv(name))
 }
 
 // listed reads what is separated by commas.

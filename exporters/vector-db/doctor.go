@@ -16,12 +16,12 @@ import (
 // rights says, of each kind of server, how an account gets the rights that reading takes.
 func rights(kind string) string {
 	return map[string]string{
-		"qdrant":      "give the exporter the key of service.read_only_api_key, or a JWT with the access r for all collections",
-		"weaviate":    "add the key's user to AUTHORIZATION_ADMINLIST_READONLY_USERS, or give it the role viewer",
-		"milvus":      "grant the role of the exporter's user the privilege group CollectionReadOnly on all collections, and DatabaseReadOnly",
-		"chroma":      "let the proxy before Chroma pass GET, and POST to count, get and query",
-		"pgvector":    "GRANT pg_read_all_data TO the exporter's role, or SELECT on the tables",
-		"redissearch": "ACL SETUSER the exporter's user with +@read +info on all keys",
+		"qdrant":   "give the exporter the key of service.read_only_api_key, or a JWT with the access r for all collections",
+		"weaviate": "add the key's user to AUTHORIZATION_ADMINLIST_READONLY_USERS, or give it the role viewer",
+		"milvus":   "grant the role of the exporter's user the privilege group CollectionReadOnly on all collections, and DatabaseReadOnly",
+		"chroma":   "let the proxy before Chroma pass GET, and POST to count, get and query",
+		"pgvector": "GRANT pg_read_all_data TO the exporter's role, or SELECT on the tables",
+		"redis":    "ACL SETUSER the exporter's user with +@read +info on all keys",
 	}[kind]
 }
 
