@@ -113,6 +113,24 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
+// What the documentation shows can be loaded.
+func TestDocumentedConfiguration(t *testing.T) {
+	text, err := os.ReadFile("../../docs/smtp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) == 0 {
+		t.Fatal("there is none")
+	}
+	files := regexp.MustCompile(`(?m)^ +(ca_file|cert_file|key_file): .*\n`) // which are not here
+	for _, block := range blocks {
+		if _, _, err := load(t, files.ReplaceAllString(block[1], "")+"\n"); err != nil {
+			t.Errorf("%v\n%s", err, block[1])
+		}
+	}
+}
+
 // The flags alone make a target of the default module.
 func TestFlags(t *testing.T) {
 	setup, _, err := load(t, "", "--target=mail.test", "--module=submission", "--probe.allow=*.test:25")

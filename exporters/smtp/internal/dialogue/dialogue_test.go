@@ -69,6 +69,13 @@ func TestWholeDialogue(t *testing.T) {
 	if got := strings.Join(steps, "|"); got != want {
 		t.Errorf("the steps are\n%s\nwant\n%s", got, want)
 	}
+	var sum time.Duration
+	for _, s := range r.Steps[:len(r.Steps)-1] {
+		sum += s.Took
+	}
+	if gap := r.Took - sum; gap < 0 || gap > 5*time.Millisecond {
+		t.Errorf("the phases before QUIT took %s of %s", sum, r.Took)
+	}
 	if r.TurnArounds != 7 || !r.Sent || r.Hello.Size != 1000 || strings.Join(r.Hello.Auth, " ") != "LOGIN PLAIN" || !r.TLS.Verified {
 		t.Errorf("%d turn-arounds, sent %v, %+v, %+v", r.TurnArounds, r.Sent, r.Hello, r.TLS)
 	}
