@@ -221,17 +221,15 @@ func (o *outcome) wait(ctx context.Context) error {
 // carryOut asks one question. A panic is that question's failure.
 func (c *conn) carryOut(ctx context.Context, text string, one *outcome) {
 	defer close(one.done)
-	defer func() {
-		if recover() != nil {
-			one.err = fault.New(fault.Internal, "asking for "+text+" failed by our mistake")
-		}
-	}()
 	if text != askList {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.driver.patience)
 		defer cancel()
 	}
-	one.value, one.err = c.ask(ctx, text)
+	one.err = rest.Guarded(func() (err error) {
+		one.value, err = c.ask(ctx, text)
+		return err
+	})
 }
 
 // distinct gives each question once, and those that state is made of.

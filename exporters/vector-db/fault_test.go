@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/qdrant"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/backend"
 )
 
 // troubled is a server that answers well, or with a trouble that a test puts in front of it.
@@ -376,5 +378,25 @@ func TestEmptyLists(t *testing.T) {
 				t.Errorf("%s, %s: %s: %v", kind, text, got.Fault, got.Err)
 			}
 		}
+	}
+}
+
+// mistaken is a session that panics wherever it is asked, but for the list.
+type mistaken struct{ backend.Session }
+
+func (mistaken) Identify(context.Context) (backend.Server, error) { return backend.Server{}, nil }
+func (mistaken) List(context.Context) ([]string, error)           { return []string{"docs"}, nil }
+func (mistaken) Close()                                           {}
+
+// A mistake of a backend's is the failure of what was asked, and never the end of the process.
+func TestPanics(t *testing.T) {
+	spec := collect.Spec{Name: "a", Service: "vector-db", Collectors: catalogue(nil), Driver: &driver{
+		kind:     &kind{name: "mistaken", open: func(context.Context, backend.Endpoint) (backend.Session, error) { return mistaken{}, nil }},
+		endpoint: func() (backend.Endpoint, error) { return backend.Endpoint{}, nil }, wanted: func(names []string) []string { return names }, patience: time.Second,
+	}}
+	got := scrape(t, target0(t, spec), 5*time.Second)
+	got.want(t, "vectordb_up 1", "vectordb_collections 1", "vectordb_live absent", "vectordb_ready absent")
+	for _, name := range []string{"cluster", "collections", "native", "storage"} {
+		got.want(t, `vectordb_exporter_collector_success{collector="`+name+`"} 0`, `vectordb_exporter_collector_failures_total{collector="`+name+`",reason="internal"} 1`)
 	}
 }

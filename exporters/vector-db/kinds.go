@@ -64,7 +64,9 @@ func detect(ctx context.Context, to backend.Endpoint) (*kind, error) {
 	is := make([]bool, len(all))
 	var asked sync.WaitGroup
 	for i, k := range all {
-		asked.Go(func() { is[i] = k.detect(ctx, client) })
+		asked.Go(func() {
+			_ = rest.Guarded(func() error { is[i] = k.detect(ctx, client); return nil }) // then it is not that kind
+		})
 	}
 	asked.Wait()
 	if at := slices.Index(is, true); at >= 0 {

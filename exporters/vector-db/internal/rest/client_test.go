@@ -209,3 +209,17 @@ func TestKeptConnectionClosed(t *testing.T) {
 		server.CloseClientConnections()
 	}
 }
+
+// A panic in what a wave asks is its error, and not the end of the process.
+func TestEachPanics(t *testing.T) {
+	c := client(t, func(http.ResponseWriter, *http.Request) {}, time.Second)
+	err := c.Each(t.Context(), 100, func(_ context.Context, i int) error {
+		if i == 7 {
+			panic("a mistake")
+		}
+		return nil
+	})
+	if fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), "a mistake") || !strings.Contains(err.Error(), "client_test.go") {
+		t.Errorf("%v", err)
+	}
+}

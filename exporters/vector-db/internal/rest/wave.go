@@ -3,6 +3,8 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -42,8 +44,22 @@ func (c *Client) bound(ctx context.Context, i int, ask func(ctx context.Context,
 		ctx, cancel = context.WithTimeout(ctx, c.patience)
 		defer cancel()
 	}
-	return ask(ctx, i)
+	return Guarded(func() error { return ask(ctx, i) })
 }
+
+// Guarded turns a panic into an error that says where it was: one in a goroutine of our own would end the process.
+func Guarded(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &fault.Error{Kind: fault.Internal, Op: "panic", Err: &panicError{fmt.Sprintf("%v\n%s", p, debug.Stack())}}
+		}
+	}()
+	return call()
+}
+
+type panicError struct{ text string }
+
+func (p *panicError) Error() string { return p.text }
 
 // wave is how far a wave has got.
 type wave struct {
@@ -73,7 +89,7 @@ func (w *wave) judge(ctx context.Context, err error) (over bool) {
 	var status *StatusError
 	answered := errors.As(err, &status)
 	switch kind := fault.Of(err); {
-	case answered && status.RetryAfter > 0, kind == fault.Auth, ctx.Err() != nil:
+	case answered && status.RetryAfter > 0, kind == fault.Auth, ctx.Err() != nil, errors.As(err, new(*panicError)):
 		w.failed = err
 	case !answered && (kind == fault.Timeout || kind == fault.Unreachable || kind == fault.Limited):
 		if w.lost++; w.lost > maxLost {
