@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/common/app"
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
@@ -146,8 +148,12 @@ func deliveryCollector(trip *roundtrip.Trip) *collect.Collector {
 
 func tellDelivery(s roundtrip.State, out *metric.Batch) {
 	out.Add(deliveries.accepted, float64(s.Accepted))
-	for why, n := range s.Refused {
-		out.Add(deliveries.refused, float64(n), why.Phase, why.Reason)
+	for _, phase := range dialogue.Phases() {
+		for _, reason := range dialogue.Reasons() {
+			if n := s.Refused[roundtrip.Refusal{Phase: string(phase), Reason: string(reason)}]; n > 0 {
+				out.Add(deliveries.refused, float64(n), string(phase), string(reason))
+			}
+		}
 	}
 	out.Add(deliveries.skipped, float64(s.Skipped))
 	out.Add(deliveries.delivered, float64(s.Delivered))
@@ -168,8 +174,10 @@ func tellDelivery(s roundtrip.State, out *metric.Batch) {
 	if s.Readable {
 		out.Add(deliveries.present, float64(s.Present))
 	}
-	for reason, n := range s.Blind {
-		out.Add(deliveries.blind, float64(n), string(reason))
+	for _, reason := range fault.Kinds() {
+		if n := s.Blind[reason]; n > 0 {
+			out.Add(deliveries.blind, float64(n), string(reason))
+		}
 	}
 	out.Add(deliveries.removed, float64(s.Removed))
 }
@@ -183,8 +191,11 @@ func tellArrival(a *roundtrip.Arrival, out *metric.Batch) {
 	if a.Folder != "" {
 		out.Add(deliveries.folder, 1, a.Folder)
 	}
-	for check, verdict := range a.Authentication() {
-		out.Add(deliveries.verdict, 1, check, verdict)
+	verdicts := a.Authentication()
+	for _, check := range mailbox.Checks() {
+		if verdict := verdicts[check]; verdict != "" {
+			out.Add(deliveries.verdict, 1, check, verdict)
+		}
 	}
 }
 
@@ -197,4 +208,20 @@ func judgeDelivery(s roundtrip.State) (known bool, err error) {
 		return true, fault.New(fault.Timeout, "mail that the server took did not arrive")
 	}
 	return s.Last != nil, nil
+}
+
+// examineMailbox says what keeps a round trip from seeing whether its messages arrive. It sends none.
+func examineMailbox(ctx context.Context, trip *roundtrip.Trip) []app.Finding {
+	err := trip.Try(ctx)
+	if err == nil {
+		return nil
+	}
+	return []app.Finding{{Problem: fmt.Sprintf("the mailbox of the round trip: %v", err), Remedy: map[fault.Kind]string{
+		fault.Unreachable: "start its server, correct the address, or name the authority of its certificate in `tls_config: ca_file`",
+		fault.Auth:        "correct the username or the password",
+		fault.Denied:      "let this user read the mailbox and remove messages from it",
+		fault.Config:      "correct the folders, the path or the url",
+		fault.Malformed:   "have the address lead to a server that speaks the protocol of this kind of mailbox",
+		fault.Limited:     "empty the mailbox: one of its own is best",
+	}[fault.Of(err)]}}
 }

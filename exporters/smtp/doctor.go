@@ -32,6 +32,9 @@ func (b *backend) Examine(ctx context.Context, target collect.Spec) ([]app.Findi
 			all = append(all, f)
 		}
 	}
+	if d.delivery != nil {
+		all = append(all, examineMailbox(ctx, d.delivery)...)
+	}
 	return all, nil
 }
 

@@ -91,6 +91,17 @@ func (t *Trip) State() State {
 	return t.track.state(time.Now())
 }
 
+// Try looks into the mailbox once. It sends and removes nothing.
+func (t *Trip) Try(ctx context.Context) error {
+	session, err := t.config.Box.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	_, err = session.Look(ctx)
+	return err
+}
+
 // send sends one message, unless there are enough under way.
 func (t *Trip) send(ctx context.Context) {
 	token := t.config.Marks.New(time.Now())
