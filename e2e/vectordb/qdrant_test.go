@@ -160,3 +160,48 @@ func TestThousandCollections(t *testing.T) {
 		t.Logf("clustered %v: %s", clustered, best)
 	}
 }
+
+// Servers that send without end, or nest without end, cost the exporter a bounded amount of memory.
+func TestHostileQdrantCostsLittleMemory(t *testing.T) {
+	fake := qdrant.New(qdrant.Options{})
+	for i := range 100 {
+		fake.Add(fmt.Sprintf("c%03d", i), map[string]qdrant.Vector{"": {Size: 8, Distance: "Cosine"}})
+	}
+	again := []byte(strings.Repeat(`[{"a":["aaaaaaaaaaaaaaaa",1,2,3]}],`, 1<<11))
+	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/collections/") && r.URL.Path != "/cluster" && r.URL.Path != "/metrics" && r.URL.Path != "/telemetry" {
+			fake.ServeHTTP(w, r)
+			return
+		}
+		kind := "application/json"
+		if r.URL.Path == "/metrics" {
+			kind = "text/plain"
+		}
+		w.Header().Set("Content-Type", kind)
+		_, err := w.Write([]byte(`{"result":[`))
+		for sent := 0; err == nil && sent < 1<<30; sent += len(again) {
+			_, err = w.Write(again)
+		}
+	}))
+	t.Cleanup(hostile.Close)
+	e := harness.Start(t, "vector-db-exporter", []string{"VECTORDB_URL=" + hostile.URL, "VECTORDB_TYPE=qdrant", "VECTORDB_NATIVE=a"})
+	for range 3 {
+		page := e.Scrape("8")
+		page.Want(t, "vectordb_up", 1)
+		page.Want(t, "vectordb_collections", 100)
+		page.Want(t, `vectordb_exporter_collector_success{collector="collections"}`, 0)
+		harness.Freshen()
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.PID()))
+	must(t, err)
+	var peak int
+	for line := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &peak); err == nil {
+			break
+		}
+	}
+	if peak == 0 || peak > 400<<10 {
+		t.Errorf("it took %d kB at most", peak)
+	}
+	t.Logf("%d kB at most", peak)
+}
