@@ -19,8 +19,12 @@ func main() {
 func boards() map[string]board.Board {
 	return map[string]board.Board{
 		"backend-health":    backendHealth,
+		"exporters":         exporters,
 		"postgres-overview": postgresOverview,
 		"postgres-queries":  postgresQueries,
+		"redis":             redisOverview,
+		"smtp":              smtpOverview,
+		"vector-databases":  vectorOverview,
 	}
 }
 

@@ -20,10 +20,12 @@ import (
 
 // foreign are metrics of others that rules and panels use.
 var foreign = promcheck.Catalogue{
-	"up":                      {Type: "gauge"}, // Prometheus' own, for each target
-	"scrape_duration_seconds": {Type: "gauge"},
-	"scrape_samples_scraped":  {Type: "gauge"},
-	"ALERTS":                  {Type: "gauge", Open: true},
+	"up":                            {Type: "gauge"}, // Prometheus' own, for each target
+	"scrape_duration_seconds":       {Type: "gauge"},
+	"scrape_samples_scraped":        {Type: "gauge"},
+	"process_resident_memory_bytes": {Type: "gauge"}, // of the client library, for the exporter itself
+	"process_cpu_seconds_total":     {Type: "counter"},
+	"ALERTS":                        {Type: "gauge", Open: true},
 }
 
 // Counters that are shown as they are.
