@@ -22,11 +22,17 @@ type page = harness.Page
 // start runs the exporter with a configuration file and arguments and waits until it listens.
 func start(t testing.TB, configuration string, args ...string) *exporter {
 	t.Helper()
+	return &exporter{harness.Start(t, exporterName, nil, append([]string{configured(t, configuration)}, args...)...)}
+}
+
+// configured gives the flag that names a file with a configuration.
+func configured(t testing.TB, configuration string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtp_exporter.yml")
 	if err := os.WriteFile(path, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &exporter{harness.Start(t, exporterName, nil, append([]string{"--config.file=" + path}, args...)...)}
+	return "--config.file=" + path
 }
 
 // probe asks for a target by a module.
