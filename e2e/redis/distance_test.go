@@ -22,10 +22,10 @@ var distances = map[string]struct {
 	turns  int64
 	faster time.Duration
 }{
-	"default":               {func(*testing.T) []string { return nil }, 1, 4}, // on a machine with nothing else to do, 6
-	"everything about it":   {withoutKeys, 1, 4},
-	"keys and streams, too": {withoutScans, 2, 5},
-	"1000 keys":             {thousandKeys, 2, 2},
+	"default":              {func(*testing.T) []string { return nil }, 1, 4}, // on a machine with nothing else to do, 6
+	"everything about it":  {withoutKeys, 1, 4},
+	"keys and streams too": {withoutScans, 2, 5},
+	"1000 keys":            {thousandKeys, 2, 2},
 }
 
 // withoutScans is everything but what goes through all keys, which ours does in the background.
