@@ -44,10 +44,10 @@ var modulesOnly = []string{"redis_module_info"}
 // and its labels, but for what differences.md names.
 func TestFamilies(t *testing.T) {
 	intended, all := differences(t), establishedFamilies(t)
-	for name, make := range worlds {
+	for name, create := range worlds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := make(t)
+			w := create(t)
 			for how, args := range map[string][]string{"default": nil, "everything": w.args} {
 				e := start(t, login(w.server), args...)
 				settle(t, e)

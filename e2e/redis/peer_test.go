@@ -78,10 +78,10 @@ func TestPeer(t *testing.T) {
 	var mu sync.Mutex
 	differ := map[string]bool{}
 	t.Run("worlds", func(t *testing.T) {
-		for name, make := range worlds {
+		for name, create := range worlds {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				w := make(t)
+				w := create(t)
 				for how, v := range variants(w) {
 					t.Run(how, func(t *testing.T) {
 						for family, found := range newPair(t, append(login(w.server), v.env...), v.args).compare(t) {

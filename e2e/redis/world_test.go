@@ -18,7 +18,8 @@ import (
 type world struct {
 	name   string // as in the list
 	server *servers.Redis
-	args   []string // that switch on what the peer has for such a server
+	args   []string         // that switch on what the peer has for such a server
+	others []*servers.Redis // of the same cluster
 }
 
 // worlds are the cases, each made when it is asked for.
@@ -38,7 +39,7 @@ func alone(t *testing.T, kind string) world {
 	server.NewReplica(t)
 	live(t, server, "nothing")
 	mistake(t, server)
-	return world{filepath.Base(strings.ReplaceAll(kind, "/", "")), server, everything(t)}
+	return world{filepath.Base(strings.ReplaceAll(kind, "/", "")), server, everything(t), nil}
 }
 
 func replica(t *testing.T) world {
@@ -47,7 +48,7 @@ func replica(t *testing.T) world {
 	server := primary.NewReplica(t, worldConfig...)
 	live(t, server, "nothing")
 	mistake(t, server)
-	return world{"replica", server, everything(t)}
+	return world{"replica", server, everything(t), nil}
 }
 
 func clusterNode(t *testing.T) world {
@@ -62,7 +63,7 @@ func clusterNode(t *testing.T) world {
 	return world{"cluster", c.Masters[0], []string{
 		"--is-cluster", "--check-single-keys=db0=key:11,db0=key:12,db0=key:15,db0=key:16", "--export-client-list", "--export-client-port", "--include-config-metrics", "--include-modules-metrics",
 		"--include-system-metrics",
-	}}
+	}, c.Masters[1:]}
 }
 
 func sentinel(t *testing.T) world {
@@ -80,7 +81,7 @@ func sentinel(t *testing.T) world {
 	live(t, server, "")
 	return world{"sentinel", server, []string{
 		"--ping-on-connect", "--export-client-list", "--export-client-port", "--include-config-metrics", "--include-sentinel-peer-info",
-	}}
+	}, nil}
 }
 
 // worldConfig has the server note what is slow, and nothing that happens by itself.

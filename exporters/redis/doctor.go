@@ -32,7 +32,7 @@ func (b *backend) Examine(ctx context.Context, target collect.Spec) ([]app.Findi
 	if len(missing) > 0 {
 		findings = append(findings, app.Finding{
 			Problem: "the account lacks the right to " + strings.Join(missing, ", "),
-			Remedy:  leastRule(target.Collectors, c.id, c.driver.renamed),
+			Remedy:  leastRule(target.Collectors, c),
 		})
 	}
 	return findings, nil
@@ -99,8 +99,8 @@ func firstQuestions(collector *collect.Collector, id collect.Identity) []collect
 }
 
 // leastRule is the command that gives an account the least rights for what is switched on.
-func leastRule(collectors collect.Catalogue, id collect.Identity, renamed map[string]string) string {
-	rights := leastRights(collectors, id, renamed)
+func leastRule(collectors collect.Catalogue, c *conn) string {
+	rights := leastRights(collectors, c)
 	keys := ""
 	for _, collector := range collectors {
 		if slices.Contains(readsKeys(), collector.Name) {
@@ -115,17 +115,17 @@ func readsKeys() []string {
 	return []string{"check_keys", "check_key_patterns", "check_streams", "check_stream_patterns", "count_keys", "key_groups", "key_sample", "stream_pending"}
 }
 
-// leastRights lists what the health check and the collectors ask of a server, as rules.
-func leastRights(collectors collect.Catalogue, id collect.Identity, renamed map[string]string) []string {
+// leastRights lists what the health check and the collectors ask of a server, as rules. A command that the server said
+// not to have cannot stand in one.
+func leastRights(collectors collect.Catalogue, c *conn) []string {
 	rights := map[string]bool{"+ping": true, "+info": true, "+hello": true, "+client|setname": true}
-	if !has(id, sentinel) {
+	if !has(c.id, sentinel) {
 		rights["+dbsize"] = true
 	}
 	for _, collector := range collectors {
-		questions := firstQuestions(collector, id)
+		questions := firstQuestions(collector, c.id)
 		for _, question := range questions {
-			args, err := arguments(question)
-			if name, off := renamed[strings.ToUpper(args[0])]; err == nil && (!off || name != "") {
+			if args, err := arguments(question); err == nil && c.lacks(args) == nil {
 				rights["+"+aclName(args)] = true
 			}
 		}

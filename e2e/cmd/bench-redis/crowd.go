@@ -75,7 +75,7 @@ func (c *crowd) measure(ctx context.Context, address, path, peer string) (err er
 		}
 		var total time.Duration
 		for range one.scrapes {
-			if err := one.subject.measure(ctx, 0); err != nil {
+			if err := one.measure(ctx, 0); err != nil {
 				return err
 			}
 		}
