@@ -118,6 +118,8 @@ func TestCanaryHeals(t *testing.T) {
 		"CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON "+ours+" FOR EACH ROW EXECUTE FUNCTION refuse()")
 	page = until(t, e, 20*time.Second, `vectordb_canary_operation_success{operation="write"}`, 0)
 	page.Want(t, "vectordb_up", 1)
+	page = until(t, e, 20*time.Second, `db_write_success{db_name="",service="vector-db"}`, 0)
+	page.Want(t, `service_health{service="vector-db"}`, 0.5)
 	if got, _ := page.Value(`vectordb_canary_failures_total{operation="write",reason="busy"}`); got < 1 {
 		t.Errorf("failures:\n%s", about(page.Body, "canary_failures"))
 	}

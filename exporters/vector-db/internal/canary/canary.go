@@ -61,13 +61,12 @@ func operations() []Operation { return []Operation{Create, Write, Read, Search, 
 type Canary struct {
 	name   string
 	record *record
+	sign   string // the ID of the point that Sign writes
 
 	mu      sync.Mutex
-	in      backend.Place
-	ready   bool      // the collection is there and ours, as far as is known
-	failed  error     // of the last round
+	rounds  bool      // there was one
+	failed  error     // of the last one
 	cleaned time.Time // when leftovers were last looked for
-	sign    string    // the ID of the point that Sign writes
 }
 
 // New returns a canary with a collection of that name.
@@ -80,9 +79,9 @@ func (c *Canary) Round(ctx context.Context, s backend.Session) error {
 	c.record.begin()
 	ctx, cancel := context.WithTimeout(ctx, roundLimit)
 	defer cancel()
-	err := c.prepare(ctx, s)
+	in, err := c.prepare(ctx, s)
 	if err == nil {
-		err = c.circle(ctx, s)
+		err = c.circle(ctx, s, in)
 	}
 	c.record.end(time.Now(), err == nil)
 	c.remember(err)
@@ -97,56 +96,60 @@ func (c *Canary) Failed(err error) {
 	c.remember(err)
 }
 
+// remember takes note of how a round ended.
+func (c *Canary) remember(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rounds, c.failed = true, err
+}
+
 // Ready tells whether Sign has something to say: that it can write, or that the last round could not.
 func (c *Canary) Ready() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ready || c.failed != nil
+	return c.rounds
 }
 
-// Sign writes one point, the same each time, and so tells whether the server takes what is written. Where the last
-// round failed it fails in the same way. Before the first round there is nothing to write to.
+// Sign writes one point, the same each time, and so tells whether the server takes what is written; only where the
+// collection is ours at that moment. Where the last round failed it fails in the same way.
 func (c *Canary) Sign(ctx context.Context, s backend.Session) error {
 	c.mu.Lock()
-	in, ready, failed := c.in, c.ready, c.failed
+	failed := c.failed
 	c.mu.Unlock()
-	switch {
-	case failed != nil:
+	if failed != nil {
 		return failed
-	case !ready:
-		return fault.New(fault.Unsupported, "the canary has no collection yet")
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
+	in, own, err := s.Marked(ctx, c.name, mark)
+	switch {
+	case err != nil:
+		return err
+	case !own:
+		return fault.New(fault.Config, "the collection is no longer the canary's")
+	}
 	return s.Write(ctx, in, []backend.Point{{ID: c.sign, Vector: randomVector()}})
 }
 
-// remember takes note of how a round ended. After one that failed the collection has to be found again.
-func (c *Canary) remember(err error) {
+// prepare sees that the collection is there and ours, which may have changed since the last round, and now and then that
+// it is free of leftovers.
+func (c *Canary) prepare(ctx context.Context, s backend.Session) (backend.Place, error) {
+	in, err := c.claim(ctx, s)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ready, c.failed = c.ready && err == nil, err
-}
-
-// prepare sees that the collection is there and ours, and now and then that it is free of leftovers.
-func (c *Canary) prepare(ctx context.Context, s backend.Session) error {
-	c.mu.Lock()
-	in, ready, cleaned := c.in, c.ready, c.cleaned
+	clean := time.Since(c.cleaned) > leftAfter
 	c.mu.Unlock()
-	var err error
-	if !ready {
-		in, err = c.claim(ctx, s)
-	}
-	if err == nil && (!ready || time.Since(cleaned) > leftAfter) {
-		err, cleaned = c.clean(ctx, s, in), time.Now()
+	if err == nil && clean {
+		err = c.clean(ctx, s, in)
 	}
 	if err != nil {
-		return c.record.failed(Create, err)
+		return in, c.record.failed(Create, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.in, c.ready, c.cleaned = in, true, cleaned
-	return nil
+	if clean {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.cleaned = time.Now()
+	}
+	return in, nil
 }
 
 // claim finds the collection or makes it.
@@ -198,10 +201,7 @@ func (c *Canary) clean(ctx context.Context, s backend.Session, in backend.Place)
 }
 
 // circle is what a round is about.
-func (c *Canary) circle(ctx context.Context, s backend.Session) error {
-	c.mu.Lock()
-	in := c.in
-	c.mu.Unlock()
+func (c *Canary) circle(ctx context.Context, s backend.Session, in backend.Place) error {
 	p := backend.Point{ID: newID(time.Now()), Vector: randomVector()}
 	early, cancel := shorter(ctx, cleanLimit)
 	defer cancel()

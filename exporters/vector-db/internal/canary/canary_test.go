@@ -103,7 +103,11 @@ func has(t *testing.T, page string, lines ...string) {
 
 func count(t *testing.T, s backend.Session, c *Canary) int64 {
 	t.Helper()
-	n, err := s.Count(t.Context(), c.in)
+	in, _, err := s.Marked(t.Context(), c.name, mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.Count(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,15 +159,19 @@ func TestFailuresAreCountedAndHeal(t *testing.T) {
 	s.garble, s.del = false, fault.New(fault.Denied, "no")
 	has(t, round(t, c, s), "vectordb_canary_success 0", `vectordb_canary_failures_total{operation="delete",reason="denied"} 1`)
 	s.del = nil
-	if err := s.Drop(t.Context(), c.in.Collection); err != nil {
+	if err := s.Drop(t.Context(), c.name); err != nil {
 		t.Fatal(err)
 	}
 	has(t, round(t, c, s), "vectordb_canary_success 1")
-	if err := s.Drop(t.Context(), c.in.Collection); err != nil {
+	if err := s.Drop(t.Context(), c.name); err != nil {
 		t.Fatal(err)
 	}
-	round(t, c, s) // may fail: it finds out
 	has(t, round(t, c, s), "vectordb_canary_success 1")
+	s.write = fault.New(fault.Busy, "disk full")
+	round(t, c, s)
+	if err := c.Sign(t.Context(), s); fault.Of(err) != fault.Busy || !c.Ready() {
+		t.Errorf("signing on a full disk: %v; ready: %v", err, c.Ready())
+	}
 }
 
 func TestSomebodyElsesIsLeftAlone(t *testing.T) {
@@ -174,6 +182,26 @@ func TestSomebodyElsesIsLeftAlone(t *testing.T) {
 	}
 	n, err := s.Count(t.Context(), backend.Place{Collection: Collection})
 	if err != nil || n != 1 {
+		t.Errorf("%d points: %v", n, err)
+	}
+}
+
+// A collection that has taken the place of ours since the last round is not written to.
+func TestReplacedCollectionIsLeftAlone(t *testing.T) {
+	s, c := open(t), New(Collection)
+	has(t, round(t, c, s), "vectordb_canary_success 1")
+	if err := s.Drop(t.Context(), Collection); err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Create(t.Context(), Collection, "somebody_else", dimensions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Sign(t.Context(), s); fault.Of(err) != fault.Config {
+		t.Errorf("signed there: %v", err)
+	}
+	has(t, round(t, c, s), "vectordb_canary_success 0")
+	if n, err := s.Count(t.Context(), in); err != nil || n != 0 {
 		t.Errorf("%d points: %v", n, err)
 	}
 }
