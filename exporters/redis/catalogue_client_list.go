@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -43,8 +44,8 @@ func clientList(ports bool) *collect.Collector {
 	}
 	collector.Read = func(_ int, answer collect.Answer, out *metric.Batch) error {
 		now := float64(infoTime(&info{}).Unix())
-		for line := range strings.Lines(answered(answer).Text()) {
-			client := clientWords(line)
+		for line := range bytes.Lines(answered(answer).Bytes()) { // the whole may be large, and is copied in pieces
+			client := clientWords(string(line))
 			if client["id"] == "" || client["addr"] == "" {
 				return fault.New(fault.Malformed, "a client without id or address")
 			}
@@ -69,7 +70,7 @@ func clientList(ports bool) *collect.Collector {
 // clientWords reads "id=3 addr=127.0.0.1:52555 name= …".
 func clientWords(line string) map[string]string {
 	words := map[string]string{}
-	for word := range strings.FieldsSeq(strings.Clone(line)) {
+	for word := range strings.FieldsSeq(line) {
 		if name, text, ok := strings.Cut(word, "="); ok {
 			words[name] = text
 		}
