@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -301,6 +302,92 @@ func TestRoundTripOfADeadServer(t *testing.T) {
 		p.Want(t, "smtp_up", 0)
 		p.Want(t, "smtp_delivery_accepted_total", 0)
 		p.Want(t, "smtp_delivery_mailbox_up", 1)
+		return nil
+	})
+}
+
+// TestRoundTripAcrossReloads holds that reading the same configuration again changes nothing, that a target which is taken
+// out is sent no more, and that only an exporter that serves sends anything.
+func TestRoundTripAcrossReloads(t *testing.T) {
+	mailpit, idle := servers.NewMailpit(t), servers.NewMailpit(t)
+	text := func(catcher *servers.MailCatcher) string {
+		return fmt.Sprintf(`targets: [{target: '%s', round_trip: {from: a@probe.test, to: b@probe.test, every: 1s, secret: %s, mailbox: {mailpit: {url: '%s'}}}}]`,
+			catcher.SMTPAddr(), signingSecret, catcher.URL())
+	}
+	path := filepath.Join(t.TempDir(), "once.yml")
+	if err := os.WriteFile(path, []byte(text(idle)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"check-config"}, {"doctor"}, {"scrape", "--once"}} {
+		once, err := servers.StartProcess(servers.ProcessOptions{
+			Path: harness.Binary(t, exporterName), Args: append(command, "--config.file="+path),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := once.Wait(t.Context()); err != nil && command[0] != "doctor" { // which has a word on Mailpit's lack of TLS
+			t.Errorf("%v: %v\n%s", command, err, once.Output())
+		}
+	}
+	file := filepath.Join(t.TempDir(), "config.yml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(text(mailpit))
+	e := &exporter{harness.Start(t, exporterName, nil, "--config.file="+file)}
+	delivered := func(least float64) (count float64) {
+		t.Helper()
+		harness.Eventually(t, 20*time.Second, "messages arrive", func() error {
+			p := e.Scrape("5")
+			if count, _ = p.Value("smtp_delivery_delivered_total"); count < least {
+				return fmt.Errorf("%v arrived", count)
+			}
+			return nil
+		})
+		return count
+	}
+	delivered(2)
+	if err := e.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if got := delivered(1); got < 2 {
+		t.Errorf("%v messages were delivered after the reload: the count began anew", got)
+	}
+	delivered(4)
+	write(fmt.Sprintf("targets: [{target: '%s'}]", mailpit.SMTPAddr()))
+	if err := e.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, 5*time.Second, "the round trip is gone", func() error {
+		if strings.Contains(e.Scrape("5").Body, "smtp_delivery_") {
+			return fmt.Errorf("it is told of")
+		}
+		return nil
+	})
+	before := mailpit.Count(t)
+	time.Sleep(2500 * time.Millisecond)
+	if after := mailpit.Count(t); after != before {
+		t.Errorf("%d messages were sent after the target was taken out", after-before)
+	}
+	if n := idle.Count(t); n != 0 {
+		t.Errorf("%d messages were sent by commands that should send none", n)
+	}
+}
+
+// TestRoundTripIntoJunk holds that the folder is told in which a message arrives.
+func TestRoundTripIntoJunk(t *testing.T) {
+	post := newPost(t)
+	mailbox := strings.Replace(post.mailboxes["imap"], "imap: {", "imap: {folders: [INBOX, Junk], ", 1)
+	e := start(t, fmt.Sprintf(`targets: [{target: '%s', round_trip: {from: a@probe.test, to: junk@imap.test, every: 1s, secret: %s, mailbox: {%s}}}]`,
+		post.Addr(), signingSecret, mailbox))
+	harness.Eventually(t, 20*time.Second, "a message arrives in Junk", func() error {
+		if n, _ := e.Scrape("5").Value(`smtp_delivery_folder_info{folder="Junk"}`); n != 1 {
+			return fmt.Errorf("none did")
+		}
 		return nil
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -85,6 +86,9 @@ func (a api) call(ctx context.Context, method, path string, body []byte, into an
 	return fault.Wrap(fault.Malformed, "read the mail catcher's answer", err)
 }
 
+// errNotThere is the status for what there is not.
+var errNotThere = errors.New("not found")
+
 func refusal(status int) error {
 	text := fmt.Sprintf("the mail catcher answers with status %d", status)
 	switch {
@@ -95,7 +99,7 @@ func refusal(status int) error {
 	case status == http.StatusForbidden:
 		return fault.New(fault.Denied, text)
 	case status == http.StatusNotFound:
-		return fault.New(fault.Config, text)
+		return fault.Wrap(fault.Config, text, errNotThere)
 	case status >= http.StatusInternalServerError:
 		return fault.New(fault.Unreachable, text)
 	}
@@ -160,7 +164,11 @@ func (s *mailpitSession) Look(ctx context.Context) ([]Found, error) {
 			break
 		}
 		var fields map[string][]string
-		if err := s.call(ctx, http.MethodGet, "/api/v1/message/"+url.PathEscape(message.ID)+"/headers", nil, &fields); err != nil {
+		err := s.call(ctx, http.MethodGet, "/api/v1/message/"+url.PathEscape(message.ID)+"/headers", nil, &fields)
+		if errors.Is(err, errNotThere) { // somebody has removed it
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		header := mark.HeaderOf(fields)

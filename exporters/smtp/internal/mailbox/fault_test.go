@@ -161,7 +161,8 @@ func TestHostileServers(t *testing.T) {
 		"pop3 endless list":        {pop3("+OK\r\n", map[string]string{"UIDL": endless("+OK\r\n")}), fault.Limited},
 		"pop3 endless header":      {pop3("+OK\r\n", map[string]string{"TOP": endless("+OK\r\n")}), fault.Limited},
 		"pop3 hangs up":            {pop3("+OK\r\n", map[string]string{"TOP": ""}), fault.Unreachable},
-		"pop3 no TOP":              {pop3("+OK\r\n", map[string]string{"TOP": "-ERR unknown\r\n"}), fault.Denied},
+		"pop3 no TOP":              {pop3("+OK\r\n", map[string]string{"TOP": "-ERR unknown\r\n"}), fault.None},
+		"pop3 login refused":       {pop3("+OK\r\n", map[string]string{"USER": "-ERR no\r\n"}), fault.Auth},
 		"pop3 STLS refused":        {secure(pop3("+OK\r\n", map[string]string{"STLS": "-ERR no\r\n"}), dialogue.StartTLS), fault.Denied},
 		"pop3 early data":          {secure(pop3("+OK\r\n", map[string]string{"STLS": "+OK\r\n+OK injected\r\n"}), dialogue.StartTLS), fault.Malformed},
 		"pop3 password with lines": {&POP3{Account: Account{Address: silent, TLS: dialogue.NoTLS, Exposed: true, Username: "a", Password: password("b\r\nDELE 1")}, Marks: marks}, fault.Config},
@@ -395,5 +396,23 @@ func TestMaildirFaults(t *testing.T) {
 		if found, err := lookOnce(t.Context(), c.box); fault.Of(err) != c.want || len(found) != c.found {
 			t.Errorf("%s: %d found, %s (%v), want %q", name, len(found), fault.Of(err), err, c.want)
 		}
+	}
+}
+
+// A message that the server does not show once may have been removed by somebody else; one that it never shows makes the
+// mailbox unreadable, as ours might be it.
+func TestPOP3RefusesToShow(t *testing.T) {
+	address := scripted(t, "+OK\r\n", pop3Answers(map[string]string{"TOP": "-ERR expunged\r\n"}))
+	box := &POP3{Account: Account{Address: address, TLS: dialogue.NoTLS, Exposed: true, Username: "a", Password: password("x")}, Marks: newMarks(t, "here")}
+	session, err := box.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if found, err := session.Look(t.Context()); len(found) > 0 || err != nil {
+		t.Errorf("at first: %v, %v", found, err)
+	}
+	if _, err := session.Look(t.Context()); fault.Of(err) != fault.Denied {
+		t.Errorf("then: %v", err)
 	}
 }

@@ -190,7 +190,9 @@ func (s *imapSession) fetch(ctx context.Context, folder string, numbers []imap.U
 	messages, err := s.client.Fetch(imap.UIDSetNum(numbers...), &imap.FetchOptions{
 		UID: true, BodySection: []*imap.FetchItemBodySection{section},
 	}).Collect()
-	if err != nil {
+	var answer *imap.Error
+	gone := errors.As(err, &answer) && answer.Code == "EXPUNGEISSUED" // some, after they were searched for
+	if err != nil && !gone {
 		return nil, s.judge(ctx, fault.Denied, "read the mailbox", err)
 	}
 	var found []Found

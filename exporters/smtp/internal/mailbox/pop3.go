@@ -32,13 +32,14 @@ type POP3 struct {
 
 // Open does not connect: each look logs in anew.
 func (b *POP3) Open(context.Context) (Session, error) {
-	return &pop3Session{box: b, foreign: make(map[string]bool)}, nil
+	return &pop3Session{box: b, foreign: make(map[string]bool), refused: make(map[string]bool)}, nil
 }
 
 type pop3Session struct {
 	box     *POP3
 	conn    *pop3Conn       // logged in, nil where not
 	foreign map[string]bool // messages that are known to be none of ours
+	refused map[string]bool // messages that the server did not show
 }
 
 // Look logs in and reads the headers of the newest messages that it does not know yet. It stays logged in where it finds
@@ -68,8 +69,8 @@ func (s *pop3Session) read(conn *pop3Conn) ([]Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := s.foreign
-	s.foreign = make(map[string]bool)
+	known, refused := s.foreign, s.refused
+	s.foreign, s.refused = make(map[string]bool), make(map[string]bool)
 	var found []Found
 	for _, message := range listed[max(0, len(listed)-maxMessages):] {
 		if known[message.id] {
@@ -77,6 +78,10 @@ func (s *pop3Session) read(conn *pop3Conn) ([]Found, error) {
 			continue
 		}
 		text, err := conn.ask(fmt.Sprintf("TOP %d 0", message.number), maxHeader)
+		if errors.Is(err, errRefused) && !refused[message.id] { // somebody may have removed it since it was listed
+			s.refused[message.id] = true
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -97,18 +102,21 @@ func (s *pop3Session) Remove(ctx context.Context, messages []Found) (int, error)
 	if s.conn == nil {
 		return 0, fault.New(fault.Internal, "messages are removed that were not found before")
 	}
-	stop := s.conn.wire.bind(ctx)
+	stop, removed := s.conn.wire.bind(ctx), 0
+	defer stop()
 	for _, message := range messages {
-		if err := s.conn.say(fmt.Sprintf("DELE %d", message.number)); err != nil {
-			stop()
+		err := s.conn.say(fmt.Sprintf("DELE %d", message.number))
+		if err != nil && !errors.Is(err, errRefused) {
 			return 0, s.conn.judge(ctx, "remove messages of ours", err)
 		}
+		if err == nil { // else it has gone
+			removed++
+		}
 	}
-	stop()
 	if err := s.leave(ctx); err != nil {
 		return 0, err
 	}
-	return len(messages), nil
+	return removed, nil
 }
 
 // leave logs out where we are logged in.
