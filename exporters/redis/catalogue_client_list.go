@@ -45,6 +45,10 @@ func clientList(ports bool) *collect.Collector {
 	collector.Read = func(_ int, answer collect.Answer, out *metric.Batch) error {
 		now := float64(infoTime(&info{}).Unix())
 		for line := range bytes.Lines(answered(answer).Bytes()) { // the whole may be large, and is copied in pieces
+			if out.Limited > 0 { // no more fit in
+				out.Limited += len(fields) + 1
+				continue
+			}
 			client := clientWords(string(line))
 			if client["id"] == "" || client["addr"] == "" {
 				return fault.New(fault.Malformed, "a client without id or address")
