@@ -174,6 +174,41 @@ modules:
 	}
 }
 
+// A target is another one as soon as anything of its module is other, the certificate in a file or a secret too.
+func TestKeys(t *testing.T) {
+	dir := t.TempDir()
+	ca, secret := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "secret")
+	write := func(path string, content []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(ca, smtp.NewAuthority().PEM())
+	write(secret, []byte("one"))
+	key := func(more string) string {
+		t.Helper()
+		setup, _, err := load(t, fmt.Sprintf("targets: [{target: a, module: x}]\nmodules: {x: {tls_config: {ca_file: %s}, auth: {username: a, password: {file: %s}}%s}}", ca, secret, more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return setup.Targets[0].Key
+	}
+	first := key("")
+	if key("") != first {
+		t.Error("the same module has two keys")
+	}
+	if key(", timeout: 7s") == first {
+		t.Error("another timeout has the same key")
+	}
+	write(secret, []byte("two"))
+	second := key("")
+	write(ca, smtp.NewAuthority().PEM())
+	if second == first || key("") == second {
+		t.Error("another secret or certificate has the same key")
+	}
+}
+
 // look scrapes a target and gives the result with its page.
 func look(t *testing.T, target app.Target, limit time.Duration) (*collect.Result, string) {
 	t.Helper()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -43,6 +45,7 @@ type module struct {
 	Probe     allowed          `yaml:"probe"`
 
 	name  string
+	print string // what tells it from others
 	roots *x509.CertPool
 	pair  *tls.Certificate
 }
@@ -211,6 +214,7 @@ func (m *module) prepareParts() error {
 	if m.Message != nil && (m.Message.Size < 0 || m.Message.Size > maxMessage) {
 		return fmt.Errorf("message: size must be at most %d bytes", maxMessage)
 	}
+	m.print = m.fingerprint()
 	plan := m.plan()
 	if m.Auth != nil {
 		plan.Auth = &dialogue.Credentials{}
@@ -253,10 +257,20 @@ func (m *module) key() string {
 	if m.Auth != nil {
 		secret, _ = m.Auth.Password.Read() // what cannot be read is told at each probe
 	}
-	shown := *m
-	shown.roots, shown.pair = nil, nil
-	text, _ := yaml.Marshal(shown)
-	return m.name + "\x00" + string(text) + "\x00" + secret
+	return m.print + "\x00" + secret
+}
+
+// fingerprint tells one configuration of the module from another, but for its secret. Certificates count by what their
+// files hold.
+func (m *module) fingerprint() string {
+	text, err := yaml.Marshal(m)
+	hash := sha256.New()
+	_, _ = fmt.Fprint(hash, m.name, "\x00", string(text), err) // a hash never fails
+	for _, path := range []string{m.TLSConfig.CAFile, m.TLSConfig.CertFile, m.TLSConfig.KeyFile} {
+		content, err := os.ReadFile(path) // what cannot be read was reported, or is not named
+		_, _ = fmt.Fprint(hash, len(content), string(content), err)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // ownName is the name of this host if it can be one to greet with.
