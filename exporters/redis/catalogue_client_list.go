@@ -10,7 +10,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
-// clientField is a field of CLIENT LIST with its metric. Since tells what to subtract the value from, for ages.
+// clientField is a field of CLIENT LIST with its metric. An age is shown as the time at which it began.
 type clientField struct {
 	field  string
 	family *metric.Family
@@ -54,21 +54,25 @@ func clientList(ports bool) *collect.Collector {
 				return fault.New(fault.Malformed, "a client without id or address")
 			}
 			about.put(client, out)
-			set := out.Set(labels, client["id"], client["name"])
-			for _, f := range fields {
-				n, ok := parseNumber(client[f.field])
-				if !ok {
-					continue
-				}
-				if f.age {
-					n = now - n
-				}
-				out.AddSet(f.family, n, 0, set)
-			}
+			putClient(fields, client, now, out.Set(labels, client["id"], client["name"]), out)
 		}
 		return nil
 	}
 	return collector
+}
+
+// putClient shows the numbers of one client.
+func putClient(fields []clientField, client map[string]string, now float64, set *metric.Set, out *metric.Batch) {
+	for _, f := range fields {
+		n, ok := parseNumber(client[f.field])
+		if !ok {
+			continue
+		}
+		if f.age {
+			n = now - n
+		}
+		out.AddSet(f.family, n, 0, set)
+	}
 }
 
 // clientWords reads "id=3 addr=127.0.0.1:52555 name= …".
