@@ -123,22 +123,36 @@ func TestTurnArounds(t *testing.T) {
 			postfix, dovecot := mailServers(t, c.settings)
 			line := proxy.New(t, postfix.SubmissionAddr())
 			e := start(t, moduleFile(postfix, dovecot))
-			direct := e.probe("full", postfix.SubmissionAddr())
-			direct.Want(t, "smtp_probe_turnarounds", c.want)
-			direct.Want(t, "smtp_probe_message_accepted", 1)
-			for _, phase := range []string{"ehlo", "mail", "rcpt"} {
-				series := fmt.Sprintf("smtp_probe_phase_duration_seconds{phase=%q}", phase)
-				if took, ok := direct.Value(series); !ok || took > 0.03 {
-					t.Errorf("%s is %v", series, took)
+			sent, longest := 0, 1.0
+			for ; longest > 0.03 && sent < 4; sent++ { // what waits for an acknowledgement does so every time
+				harness.Freshen()
+				direct := e.probe("full", postfix.SubmissionAddr())
+				direct.Want(t, "smtp_probe_turnarounds", c.want)
+				direct.Want(t, "smtp_probe_message_accepted", 1)
+				longest = 0
+				for _, phase := range []string{"ehlo", "mail", "rcpt"} {
+					took, ok := direct.Value(fmt.Sprintf("smtp_probe_phase_duration_seconds{phase=%q}", phase))
+					if !ok {
+						t.Errorf("the phase %s is not there", phase)
+					}
+					longest = max(longest, took)
 				}
 			}
+			if longest > 0.03 {
+				t.Errorf("a phase took %v s", longest)
+			}
 			line.SetDelay(25 * time.Millisecond)
-			line.ResetStats()
-			slow := e.probe("full", line.Addr())
-			slow.Want(t, "smtp_probe_success", 1)
-			slow.Want(t, "smtp_probe_turnarounds", c.want)
-			took, ok := slow.Value("smtp_probe_duration_seconds")
-			if !ok || took > 0.4 {
+			took := 1.0
+			for left := 4; took > 0.4 && left > 0; left-- { // 350 ms are on the line: other work on the machine can take the rest
+				harness.Freshen()
+				line.ResetStats()
+				slow := e.probe("full", line.Addr())
+				slow.Want(t, "smtp_probe_success", 1)
+				slow.Want(t, "smtp_probe_turnarounds", c.want)
+				took, _ = slow.Value("smtp_probe_duration_seconds")
+				sent++
+			}
+			if took > 0.4 {
 				t.Errorf("with 25 ms each way it took %v s", took)
 			}
 			harness.Eventually(t, 3*time.Second, "the QUIT has passed", func() error {
@@ -148,9 +162,9 @@ func TestTurnArounds(t *testing.T) {
 				return nil
 			})
 			t.Logf("%s: %.0f turn-arounds, %.0f ms at 25 ms one-way", name, c.want, took*1000)
-			harness.Eventually(t, 10*time.Second, "both messages are delivered", func() error {
+			harness.Eventually(t, 10*time.Second, "all messages are delivered", func() error {
 				entries, _ := os.ReadDir(filepath.Join(postfix.Maildir("maildir.test"), "new"))
-				if len(entries) != 2 {
+				if len(entries) != sent {
 					return fmt.Errorf("there are %d", len(entries))
 				}
 				return nil
