@@ -7,7 +7,7 @@
 #   postgres-demo  one PostgreSQL server, whichever it is
 #   pgbouncer      the connection pooler: what is on PATH, else the Debian package
 #   prometheus     prometheus, promtool, alertmanager, amtool: what is on PATH; Prometheus from Debian where we are
-#                  root, for its web pages; the others into .cache/debian
+#                  root, for its web pages; Alertmanager compiled, into .cache/tools
 #   peer           postgres_exporter, beside which ours is tested and measured: into .cache/peer
 #   weaviate, chroma, pgvector  vector databases: into .cache/ under their names
 #   redis          Redis 7 and 8 and Valkey 8: into .cache/redis and .cache/valkey

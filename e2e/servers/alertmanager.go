@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -80,6 +81,32 @@ func (a *Alertmanager) ready(ctx context.Context) bool {
 		return false
 	}
 	return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+}
+
+// Alert is one that Alertmanager knows of.
+type Alert struct {
+	Labels    map[string]string `json:"labels"`
+	Receivers []struct {
+		Name string `json:"name"`
+	} `json:"receivers"`
+	Status struct {
+		State string `json:"state"` // active, or suppressed because another says it all
+	} `json:"status"`
+}
+
+// Alerts lists the alerts that fire.
+func (a *Alertmanager) Alerts(ctx context.Context) ([]Alert, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.address+"/api/v2/alerts", nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var alerts []Alert
+	return alerts, json.NewDecoder(answer.Body).Decode(&alerts)
 }
 
 // Addr is where Prometheus sends its alerts.

@@ -94,9 +94,10 @@ func Tool(name string) (string, error) {
 		return path, nil
 	}
 	if root, err := RepositoryRoot(); err == nil {
-		path := filepath.Join(root, ".cache", "debian", "usr", "bin", name)
-		if isProgram(path) {
-			return path, nil
+		for _, place := range []string{"debian/usr/bin", "tools"} {
+			if path := filepath.Join(root, ".cache", place, name); isProgram(path) {
+				return path, nil
+			}
 		}
 	}
 	return "", fmt.Errorf("no %s here; run: tools/ensure.sh prometheus", name)
