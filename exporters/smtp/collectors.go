@@ -21,10 +21,14 @@ func catalogue() collect.Catalogue { return (&driver{}).collectors() }
 
 // collectors lists those of a target.
 func (d *driver) collectors() collect.Catalogue {
-	return collect.Catalogue{
+	all := collect.Catalogue{
 		d.reading("probe", "What the dialogue with the server showed, phase by phase.", schema.all, d.tell),
 		d.reading("blackbox", "The same under the names of blackbox_exporter; on /probe only.", blackbox.all, tellCompatible),
 	}
+	if d.module != nil && d.module.DNS != nil {
+		all = append(all, d.dnsCollector())
+	}
+	return all
 }
 
 // reading is a collector of what a look brought.

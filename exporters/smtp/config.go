@@ -18,6 +18,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/config"
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dnscheck"
 )
 
 const (
@@ -48,7 +49,8 @@ type source struct {
 	Module  string `yaml:"module"`
 	Service string `yaml:"service"`
 
-	RoundTrip *roundTrip `yaml:"round_trip"`
+	RoundTrip *roundTrip  `yaml:"round_trip"`
+	Queue     *queuePlace `yaml:"queue"`
 }
 
 // Flags adds the flags of this exporter.
@@ -63,7 +65,7 @@ func (b *backend) Flags(a *kingpin.Application) {
 
 // Catalogue lists the collectors.
 func (b *backend) Catalogue() (collect.Catalogue, error) {
-	return append(append(catalogue(), extraCatalogue()...), deliveryCollector(nil)), nil
+	return append(catalogue(), (&driver{}).dnsCollector(), queueCollector(nil), deliveryCollector(nil)), nil
 }
 
 // Load reads everything anew.
@@ -104,6 +106,7 @@ func (b *backend) read() (*loader, error) {
 	if l.names, err = resolver(l.file.Resolver); err != nil {
 		return nil, err
 	}
+	l.records = dnscheck.NewResolver(slices.DeleteFunc([]string{l.file.Resolver}, func(server string) bool { return server == "" })...)
 	l.file.Probe.Targets = append(l.file.Probe.Targets, *b.allow...)
 	if err := l.file.Probe.check(); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
@@ -128,6 +131,7 @@ type loader struct {
 	file    file
 	modules map[string]*module
 	names   *net.Resolver
+	records *dnscheck.Resolver
 	enabled func(string) bool
 	timeout time.Duration
 }
@@ -164,11 +168,14 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 	if err != nil {
 		return app.Target{}, err
 	}
-	if err := prepareAll(s.extras()); err != nil {
-		return app.Target{}, err
+	d := &driver{module: m, place: p, names: l.names, records: l.records, history: newHistory()}
+	all := d.collectors()
+	if s.Queue != nil {
+		if d.queue, err = s.Queue.source(); err != nil {
+			return app.Target{}, fmt.Errorf("queue: %w", err)
+		}
+		all = append(all, queueCollector(d.queue))
 	}
-	d := &driver{module: m, place: p, names: l.names, history: newHistory()}
-	all := append(d.collectors(), collectorsOf(append(m.extras(), s.extras()...), p, m)...)
 	if s.RoundTrip != nil {
 		if d.delivery, err = s.RoundTrip.start(d, s.Service); err != nil {
 			return app.Target{}, fmt.Errorf("round_trip: %w", err)
@@ -218,8 +225,8 @@ func (l *loader) probe(query url.Values) (app.Target, error) {
 	if !guard.allowsName(p) {
 		return app.Target{}, app.ErrNotAllowed
 	}
-	d := &driver{module: m, place: p, names: l.names, guard: guard}
-	all := append(d.collectors(), collectorsOf(m.extras(), p, m)...)
+	d := &driver{module: m, place: p, names: l.names, records: l.records, guard: guard}
+	all := d.collectors()
 	return app.Target{Key: "probe\x00" + l.file.Resolver + "\x00" + p.String() + "\x00" + m.key(), Spec: collect.Spec{
 		Name: p.String() + " " + m.name, Service: p.String(), Database: p.host, Driver: d, Collectors: l.wanted(all),
 	}}, nil

@@ -32,6 +32,12 @@ func (b *backend) Examine(ctx context.Context, target collect.Spec) ([]app.Findi
 			all = append(all, f)
 		}
 	}
+	if d.module.DNS != nil {
+		all = append(all, d.examineDNS(ctx)...)
+	}
+	if d.queue != nil {
+		all = append(all, examineQueue(ctx, d.queue)...)
+	}
 	if d.delivery != nil {
 		all = append(all, examineMailbox(ctx, d.delivery)...)
 	}

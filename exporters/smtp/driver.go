@@ -9,6 +9,8 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dialogue"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dnscheck"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/queue"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/roundtrip"
 )
 
@@ -17,9 +19,11 @@ type driver struct {
 	module   *module
 	place    place
 	names    *net.Resolver
-	guard    *allowed        // nil where the configuration names the target
-	history  *history        // nil where each look is a caller's own
-	delivery *roundtrip.Trip // nil where there is none
+	records  *dnscheck.Resolver // asks for more than addresses
+	guard    *allowed           // nil where the configuration names the target
+	history  *history           // nil where each look is a caller's own
+	delivery *roundtrip.Trip    // nil where there is none
+	queue    queue.Source       // likewise
 	// transcript has what was said kept, for people.
 	transcript bool
 }

@@ -42,6 +42,7 @@ type module struct {
 	Message   *message         `yaml:"message"`
 	RelayTest string           `yaml:"relay_test"`
 	Require   require          `yaml:"require"`
+	DNS       *dnsChecks       `yaml:"dns"`
 	Probe     allowed          `yaml:"probe"`
 
 	name  string
@@ -132,8 +133,10 @@ func (m *module) prepare() error {
 	if err := m.prepareTLS(); err != nil {
 		return fmt.Errorf("tls_config: %w", err)
 	}
-	if err := prepareAll(m.extras()); err != nil {
-		return err
+	if m.DNS != nil {
+		if err := m.DNS.prepare(m); err != nil {
+			return fmt.Errorf("dns: %w", err)
+		}
 	}
 	return m.prepareParts()
 }

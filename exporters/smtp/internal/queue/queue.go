@@ -4,6 +4,7 @@ package queue
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -17,7 +18,8 @@ type Queue struct {
 	Messages int64
 	Bytes    int64         // of the messages as they are kept
 	Oldest   time.Duration // age of the oldest message, 0 where there is none
-	Ages     []int64       // messages by age: those up to Bounds()[i], and at the end all others
+	Ages     []uint64      // messages by age: those up to Bounds()[i], and at the end all others
+	AgeSum   time.Duration // of all messages, as far as that can be told
 }
 
 // Queues are the queues of a server by their names. Those that the server has are all there, the empty ones too.
@@ -39,7 +41,7 @@ func Bounds() []float64 {
 func newQueues(names ...string) Queues {
 	all := Queues{}
 	for _, name := range names {
-		all[name] = &Queue{Ages: make([]int64, len(Bounds())+1)}
+		all[name] = &Queue{Ages: make([]uint64, len(Bounds())+1)}
 	}
 	return all
 }
@@ -50,6 +52,7 @@ func (q *Queue) add(bytes int64, arrived, now time.Time) {
 	q.Messages++
 	q.Bytes += bytes
 	q.Oldest = max(q.Oldest, age)
+	q.AgeSum += min(age, math.MaxInt64-q.AgeSum) // a million messages of ten years overflow it
 	at := 0
 	for at < len(q.Ages)-1 && age.Seconds() > Bounds()[at] {
 		at++

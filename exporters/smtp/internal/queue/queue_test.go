@@ -35,7 +35,7 @@ func TestListing(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		deferred, hold := queues["deferred"], queues["hold"]
-		if deferred.Messages != 2 || deferred.Bytes != 5100 || deferred.Oldest != 2*time.Hour || !slices.Equal(deferred.Ages, []int64{1, 0, 0, 0, 1, 0, 0, 0, 0}) {
+		if deferred.Messages != 2 || deferred.Bytes != 5100 || deferred.Oldest != 2*time.Hour || deferred.AgeSum != 2*time.Hour+30*time.Second || !slices.Equal(deferred.Ages, []uint64{1, 0, 0, 0, 1, 0, 0, 0, 0}) {
 			t.Errorf("%s: deferred %+v", name, deferred)
 		}
 		if hold.Messages != 1 || hold.Ages[8] != 1 || queues["active"].Messages != 0 || len(queues) != 5 {
