@@ -95,6 +95,7 @@ type Collector struct {
 	Off      bool          // only on when asked for
 	Limit    int           // samples a run; 0 means DefaultSeriesLimit
 	Own      bool          // a user's: that the server does not take the question is a mistake in the configuration
+	Apart    bool          // slow class: its Run asks others than the server, also while that is down; it gets no Conn
 	// PerMember is for what is asked of each of a target's Members as well.
 	PerMember bool
 	Needs     Needs
@@ -166,6 +167,9 @@ func (c Catalogue) Check() error {
 		}
 		if (collector.Class == Slow) != (collector.Every > 0) {
 			return fmt.Errorf("collector %s: the slow class, and only it, needs Every", collector.Name)
+		}
+		if collector.Apart && (collector.Class != Slow || collector.Run == nil) {
+			return fmt.Errorf("collector %s: only one of the slow class that runs can be apart", collector.Name)
 		}
 		for _, family := range collector.Families {
 			if err := family.Check(); err != nil {

@@ -22,9 +22,10 @@ type background struct {
 	stopped bool
 }
 
-// start begins a run for the collectors that are due, unless one is under way. It gives what is closed at the end of
+// start begins a run for the collectors that are due, unless one is under way; where the server is down for those apart
+// from it. It gives what is closed at the end of
 // the very first one, for which the scrape that began it waits; later scrapes wait for nothing.
-func (b *background) start(t *Target) (first <-chan struct{}) {
+func (b *background) start(t *Target, down bool) (first <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended != nil || b.stopped {
@@ -32,7 +33,7 @@ func (b *background) start(t *Target) (first <-chan struct{}) {
 	}
 	r := &run{target: t}
 	for _, collector := range t.spec.Collectors {
-		if collector.Class == Slow && b.due(collector) {
+		if collector.Class == Slow && b.due(collector) && (collector.Apart || !down) {
 			r.parts = append(r.parts, &part{collector: collector})
 		}
 	}
@@ -66,11 +67,26 @@ func (b *background) due(c *Collector) bool {
 
 func (b *background) execute(ctx context.Context, t *Target, r *run) {
 	defer b.finish(t, r)
+	if !r.askApart(ctx) {
+		return
+	}
 	if err := guard(func() error { return r.converse(ctx, t.spec.Driver) }); err != nil {
 		r.lose(err)
 		return
 	}
 	r.askMembers(ctx)
+}
+
+// askApart runs the collectors that need no connection, and tells whether there are others.
+func (r *run) askApart(ctx context.Context) (others bool) {
+	for _, p := range r.parts {
+		if !p.collector.Apart {
+			others = true
+			continue
+		}
+		r.dialogue(ctx, nil, p)
+	}
+	return others
 }
 
 // askMembers asks each member of the target in turn what was asked of the target itself. One that cannot be asked
@@ -141,7 +157,9 @@ func (r *run) converse(ctx context.Context, driver Driver) error {
 	var p plan
 	r.labelled(conn.Identity())
 	for _, part := range r.parts {
-		r.planPart(&p, part, conn.Identity())
+		if !part.collector.Apart {
+			r.planPart(&p, part, conn.Identity())
+		}
 	}
 	if _, err = r.carryOut(ctx, conn, &p); err != nil {
 		return fault.Wrap(t.spec.Driver.Classify(err), "asking", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
 const slowNames = "fake_background fake_good fake_exporter_collector_success fake_exporter_collector_age fake_exporter_collector_failures"
@@ -238,4 +239,62 @@ func TestSlowWhileDown(t *testing.T) {
 			t.Error("the background asked a target that is down")
 		}
 	})
+}
+
+// TestApart holds that what is asked of others than the server is known while that is down, without a connection, and
+// does not depend on what else is asked in the background.
+func TestApart(t *testing.T) {
+	s := newServer()
+	s.replies["ping"] = reply{err: fault.New(fault.Denied, "no")}
+	s.replies["background"] = table("key value", "a 1")
+	family := &metric.Family{Name: "fake_apart", Help: "What others say."}
+	failing := &metric.Family{Name: "fake_failing", Help: "What others do not say."}
+	apart := func(name string, f *metric.Family, err error) *Collector {
+		return &Collector{Name: name, Families: []*metric.Family{f}, Class: Slow, Every: time.Minute, Apart: true,
+			Run: func(_ context.Context, conn Conn, out *metric.Batch) error {
+				if conn != nil {
+					return fault.New(fault.Internal, "there is a connection")
+				}
+				out.Add(f, 1)
+				return err
+			}}
+	}
+	catalogue := Catalogue{apart("failing", failing, fault.New(fault.Timeout, "late")), apart("apart", family, nil), gauge("background", slow(time.Minute))}
+	if err := catalogue.Check(); err != nil {
+		t.Error(err)
+	}
+	const names = "fake_up fake_apart fake_failing fake_background fake_exporter_collector_success"
+	bubble(t, s, catalogue, func(f *fixture) {
+		f.expect(f.scrape(10*second), names, `
+			fake_apart 1
+			fake_exporter_collector_success{collector="failing"} 0
+			fake_exporter_collector_success{collector="apart"} 1
+			fake_exporter_collector_success{collector="background"} 0
+			fake_up 0
+		`)
+		if f.count("background") != 0 {
+			t.Error("the server was asked")
+		}
+		f.set("ping", table("ok", "1"))
+		time.Sleep(time.Minute)
+		f.scrape(10 * second)
+		time.Sleep(second)
+		f.expect(f.scrape(10*second), names, `
+			fake_apart 1
+			fake_background{key="a"} 1
+			fake_exporter_collector_success{collector="failing"} 0
+			fake_exporter_collector_success{collector="apart"} 1
+			fake_exporter_collector_success{collector="background"} 1
+			fake_up 1
+		`)
+	})
+	for _, wrong := range []*Collector{gauge("background", slow(time.Minute)), apart("cheap", family, nil)} {
+		wrong.Apart = true
+		if wrong.Name == "cheap" {
+			wrong.Class, wrong.Every = Cheap, 0
+		}
+		if (Catalogue{wrong}).Check() == nil {
+			t.Errorf("%s may be apart", wrong.Name)
+		}
+	}
 }

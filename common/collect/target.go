@@ -251,9 +251,12 @@ func (t *Target) finish(r *run) {
 	if check := r.check(); !gone {
 		t.service.Record(check, r.ended)
 		t.noteTarget(check, r.cause())
-		if r.full && check.Status() != health.Down {
+		down := check.Status() == health.Down
+		if r.full && !down {
 			t.noteCollectors(changed)
-			r.waitFor(t.slow.start(t))
+		}
+		if r.full {
+			r.waitFor(t.slow.start(t, down))
 		}
 	}
 	result := t.compose(r, true)
