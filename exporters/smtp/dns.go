@@ -137,7 +137,7 @@ type lookup struct {
 func (d *driver) dnsCollector() *collect.Collector {
 	c := &collect.Collector{
 		Name: "dns", Help: "What DNS says of the domain and its hosts, where the module has dns.", Families: names.all,
-		Class: collect.Slow, Every: defaultDNSEvery,
+		Class: collect.Slow, Every: defaultDNSEvery, Apart: true,
 		Run: func(ctx context.Context, _ collect.Conn, out *metric.Batch) error {
 			for _, o := range d.lookUp(ctx) {
 				if d.module.MX && o.host != "" {

@@ -71,7 +71,7 @@ func declareQueues() *queueFamilies {
 func queueCollector(source queue.Source) *collect.Collector {
 	return &collect.Collector{
 		Name: "queue", Help: "How much mail waits in the queues of a server on this host, for targets of the configuration.",
-		Families: queues.all, Class: collect.Slow, Every: queueEvery,
+		Families: queues.all, Class: collect.Slow, Every: queueEvery, Apart: true,
 		Run: func(ctx context.Context, _ collect.Conn, out *metric.Batch) error {
 			ctx, cancel := context.WithTimeout(ctx, queueLimit)
 			defer cancel()
