@@ -6,6 +6,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -162,14 +163,8 @@ func (c Catalogue) Check() error {
 			return fmt.Errorf("collector %q: the name is missing or taken", collector.Name)
 		}
 		names[collector.Name] = true
-		if !collector.hasOneWay() {
-			return fmt.Errorf("collector %s: it must either ask and read, or talk, or run", collector.Name)
-		}
-		if (collector.Class == Slow) != (collector.Every > 0) {
-			return fmt.Errorf("collector %s: the slow class, and only it, needs Every", collector.Name)
-		}
-		if collector.Apart && (collector.Class != Slow || collector.Run == nil) {
-			return fmt.Errorf("collector %s: only one of the slow class that runs can be apart", collector.Name)
+		if err := collector.check(); err != nil {
+			return fmt.Errorf("collector %s: %w", collector.Name, err)
 		}
 		for _, family := range collector.Families {
 			if err := family.Check(); err != nil {
@@ -180,6 +175,19 @@ func (c Catalogue) Check() error {
 			}
 			families[family.Name] = family
 		}
+	}
+	return nil
+}
+
+// check reports what of a collector does not go together.
+func (c *Collector) check() error {
+	switch {
+	case !c.hasOneWay():
+		return errors.New("it must either ask and read, or talk, or run")
+	case (c.Class == Slow) != (c.Every > 0):
+		return errors.New("the slow class, and only it, needs Every")
+	case c.Apart && (c.Class != Slow || c.Run == nil):
+		return errors.New("only one of the slow class that runs can be apart")
 	}
 	return nil
 }
