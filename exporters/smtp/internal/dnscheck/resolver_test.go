@@ -231,3 +231,31 @@ func FuzzUnescape(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a server sends: what is taken for an answer is of the kind that was asked for, within the limits.
+func FuzzAnswer(f *testing.F) {
+	for _, text := range []string{"a.test. 60 A 127.0.0.5", "a.test. 60 CNAME b.test.", "a.test. 0 TXT x"} {
+		m := new(dns.Msg).SetQuestion("a.test.", dns.TypeA)
+		m.Response, m.RecursionAvailable, m.Answer = true, true, []dns.RR{record(text), record("b.test. 60 A 127.0.0.6")}
+		wire, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		q, m := question{"a.test.", dns.TypeA}, new(dns.Msg)
+		if m.Unpack(wire) != nil || checkAnswer(q, m) != nil {
+			return
+		}
+		answer, keep := read(q, m)
+		if keep < 0 || keep > maxKeep || len(answer.Records) > maxMessage/11 {
+			t.Errorf("%v for %v", answer, keep)
+		}
+		for _, record := range answer.Records {
+			if record.Header().Rrtype != q.kind || record.Header().Class != dns.ClassINET {
+				t.Error(record)
+			}
+		}
+	})
+}
