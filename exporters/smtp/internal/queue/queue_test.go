@@ -209,3 +209,36 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkListing reads a listing of a hundred thousand messages.
+func BenchmarkListing(b *testing.B) {
+	text := header + strings.Repeat(message("deferred", 7200, 5000), 100_000) + "\x00"
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if queues, err := readListing(strings.NewReader(text), now); err != nil || queues.total() != 100_000 {
+			b.Fatal(queues, err)
+		}
+	}
+}
+
+// BenchmarkSpool looks into ten thousand files of a spool.
+func BenchmarkSpool(b *testing.B) {
+	root := b.TempDir()
+	for _, name := range []string{"maildrop", "incoming", "active", "deferred", "hold", "corrupt"} {
+		if err := os.MkdirAll(root+"/"+name, 0o700); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range 10_000 {
+		if err := os.WriteFile(fmt.Sprint(root, "/deferred/", i), []byte("C\x041234T\x0a1790000000"), 0o700); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if queues, err := (PostfixSpool{root}).Read(b.Context()); err != nil || queues.total() != 10_000 {
+			b.Fatal(queues, err)
+		}
+	}
+}
