@@ -118,8 +118,8 @@ func expect(t *testing.T, e *exporter, post *post, module string, hold map[strin
 	harness.Eventually(t, 30*time.Second, module, func() error {
 		p := e.Scrape("5")
 		for name, holds := range hold {
-			if got, _ := delivery(p, post, module, name); !holds(got) {
-				return fmt.Errorf("%s is %v", name, got)
+			if got, ok := delivery(p, post, module, name); !ok || !holds(got) {
+				return fmt.Errorf("%s is %v (it is there: %v)", name, got, ok)
 			}
 		}
 		return nil

@@ -123,45 +123,51 @@ func TestTurnArounds(t *testing.T) {
 			postfix, dovecot := mailServers(t, c.settings)
 			line := proxy.New(t, postfix.SubmissionAddr())
 			e := start(t, moduleFile(postfix, dovecot))
-			sent, longest := 0, 1.0
-			for ; longest > 0.03 && sent < 4; sent++ { // what waits for an acknowledgement does so every time
-				harness.Freshen()
-				direct := e.probe("full", postfix.SubmissionAddr())
-				direct.Want(t, "smtp_probe_turnarounds", c.want)
-				direct.Want(t, "smtp_probe_message_accepted", 1)
-				longest = 0
-				for _, phase := range []string{"ehlo", "mail", "rcpt"} {
-					took, ok := direct.Value(fmt.Sprintf("smtp_probe_phase_duration_seconds{phase=%q}", phase))
-					if !ok {
-						t.Errorf("the phase %s is not there", phase)
+			sent := 0
+			// best probes until every wanted time is within its limit, and gives the shortest times that it saw: what
+			// waits for something does so every time, and other work on the machine does not.
+			best := func(address string, limits map[string]float64) map[string]float64 {
+				least := map[string]float64{}
+				for range 10 {
+					harness.Freshen()
+					line.ResetStats()
+					p := e.probe("full", address)
+					sent++
+					p.Want(t, "smtp_probe_turnarounds", c.want)
+					p.Want(t, "smtp_probe_message_accepted", 1)
+					within := true
+					for series, limit := range limits {
+						took, ok := p.Value(series)
+						if before, seen := least[series]; ok && (!seen || took < before) {
+							least[series] = took
+						}
+						within = within && ok && least[series] <= limit
 					}
-					longest = max(longest, took)
+					if within {
+						return least
+					}
 				}
+				for series, limit := range limits {
+					if took, ok := least[series]; !ok || took > limit {
+						t.Errorf("%s is %v at best, not %v", series, took, limit)
+					}
+				}
+				return least
 			}
-			if longest > 0.03 {
-				t.Errorf("a phase took %v s", longest)
-			}
+			const whole, phase = "smtp_probe_duration_seconds", "smtp_probe_phase_duration_seconds{phase=%q}"
+			near := best(postfix.SubmissionAddr(), map[string]float64{
+				fmt.Sprintf(phase, "ehlo"): 0.03, fmt.Sprintf(phase, "mail"): 0.03, fmt.Sprintf(phase, "rcpt"): 0.03, whole: 1,
+			})
 			line.SetDelay(25 * time.Millisecond)
-			took := 1.0
-			for left := 4; took > 0.4 && left > 0; left-- { // 350 ms are on the line: other work on the machine can take the rest
-				harness.Freshen()
-				line.ResetStats()
-				slow := e.probe("full", line.Addr())
-				slow.Want(t, "smtp_probe_success", 1)
-				slow.Want(t, "smtp_probe_turnarounds", c.want)
-				took, _ = slow.Value("smtp_probe_duration_seconds")
-				sent++
-			}
-			if took > 0.4 {
-				t.Errorf("with 25 ms each way it took %v s", took)
-			}
+			// The turn-arounds take 350 ms on the line. On a busy machine the rest takes its time, as it does without a delay.
+			far := best(line.Addr(), map[string]float64{whole: max(0.4, c.want*0.05+2*near[whole])})
 			harness.Eventually(t, 3*time.Second, "the QUIT has passed", func() error {
 				if got := line.Stats().TurnArounds; float64(got) != c.want+1 { // with the QUIT
 					return fmt.Errorf("%d turn-arounds on the line", got)
 				}
 				return nil
 			})
-			t.Logf("%s: %.0f turn-arounds, %.0f ms at 25 ms one-way", name, c.want, took*1000)
+			t.Logf("%s: %.0f turn-arounds, %.0f ms at 25 ms one-way, %.0f ms near", name, c.want, far[whole]*1000, near[whole]*1000)
 			harness.Eventually(t, 10*time.Second, "all messages are delivered", func() error {
 				entries, _ := os.ReadDir(filepath.Join(postfix.Maildir("maildir.test"), "new"))
 				if len(entries) != sent {

@@ -28,6 +28,9 @@ const (
 	// Pauses after a failure, each twice as long as that before.
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	// A login that was refused so often in a row is tried no more often than that, lest the account be locked.
+	maxRefusals  = 3
+	refusedRetry = 30 * time.Second
 )
 
 // Config says what to do.
@@ -130,7 +133,7 @@ func (t *Trip) kick() {
 // watch looks into the mailbox, and opens it anew after a failure: at once where it could be read before, as servers
 // hang up after a while.
 func (t *Trip) watch(ctx context.Context) {
-	retry := firstRetry
+	retry, refusals := firstRetry, 0
 	for ctx.Err() == nil {
 		looked, err := t.session(ctx)
 		if ctx.Err() != nil {
@@ -143,8 +146,13 @@ func (t *Trip) watch(ctx context.Context) {
 		}
 		t.mu.Unlock()
 		if looked {
-			retry = firstRetry
+			retry, refusals = firstRetry, 0
 			continue
+		}
+		if fault.Of(err) == fault.Auth {
+			if refusals++; refusals >= maxRefusals {
+				retry = max(retry, refusedRetry)
+			}
 		}
 		t.once.Do(func() { close(t.ready) })
 		pause := time.NewTimer(retry)

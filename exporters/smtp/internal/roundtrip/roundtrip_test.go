@@ -259,6 +259,40 @@ func TestBlind(t *testing.T) {
 	})
 }
 
+// A message that was taken while nobody could read the mailbox, and was not there when somebody could, was seen to
+// arrive: how long it took is known.
+func TestSeenAfterAll(t *testing.T) {
+	w := &world{}
+	w.serve = w.accept(20*time.Second, 1)
+	w.box.fail(fault.New(fault.Config, "the mailbox is not there yet"))
+	w.run(t, func(t *testing.T) {
+		time.Sleep(5 * time.Second)
+		w.box.fail(nil)
+		time.Sleep(every / 2)
+		s := w.trip.State()
+		if s.Delivered != 1 || s.Times.Count() != 1 || s.Last == nil || s.Last.Took < 20*time.Second || s.Last.Took > 23*time.Second {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A login that is refused is tried three times, and no more often than every 30 s from then on.
+func TestRefusedLogin(t *testing.T) {
+	w := &world{serve: func(int, mark.Token) Sent { return Sent{Accepted: true} }}
+	w.box.fail(fault.New(fault.Auth, "wrong password"))
+	w.run(t, func(t *testing.T) {
+		for _, step := range []struct {
+			after time.Duration
+			tries uint64
+		}{{4 * time.Second, 3}, {28 * time.Second, 3}, {2 * time.Second, 4}, {50 * time.Second, 4}, {10 * time.Second, 5}} {
+			time.Sleep(step.after)
+			if s := w.trip.State(); s.Blind[fault.Auth] != step.tries {
+				t.Errorf("%d tries, not %d", s.Blind[fault.Auth], step.tries)
+			}
+		}
+	})
+}
+
 // A server that hangs up between two looks is no failure: the mailbox is opened anew at once.
 func TestHungUp(t *testing.T) {
 	w := &world{}

@@ -66,7 +66,7 @@ const (
 // flight is a message under way.
 type flight struct {
 	accepted time.Time // zero while it is being handed over
-	unseen   bool      // the mailbox could not be read at some time since then
+	unseen   bool      // it may have arrived while nobody looked
 }
 
 // track follows messages. Times are taken from the monotonic clock.
@@ -154,6 +154,7 @@ func (t *track) looked(found []mailbox.Found, begun, now time.Time) (gone []mail
 	}
 	t.present = len(found) - len(gone)
 	for text, f := range t.flights {
+		f.unseen = false // it has not arrived, so that somebody looks when it does
 		if !f.accepted.IsZero() && begun.Sub(f.accepted) > t.lostAfter {
 			t.counts.Lost++
 			t.lastLost = true
