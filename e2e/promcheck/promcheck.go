@@ -54,8 +54,8 @@ func (c Catalogue) Read(path string) error {
 }
 
 // everywhere are the labels that Prometheus gives to every series, and the one that an exporter gives where it has
-// several targets.
-var everywhere = []string{"job", "instance", "target"}
+// several targets; mail servers have the module beside it.
+var everywhere = []string{"job", "instance", "target", "module"}
 
 // Lookup finds the family of a series: a histogram's has three names more than its own.
 func (c Catalogue) Lookup(name string) (Metric, bool) {
