@@ -25,7 +25,16 @@ var foreign = promcheck.Catalogue{
 	"scrape_samples_scraped":        {Type: "gauge"},
 	"process_resident_memory_bytes": {Type: "gauge"}, // of the client library, for the exporter itself
 	"process_cpu_seconds_total":     {Type: "counter"},
-	"ALERTS":                        {Type: "gauge", Open: true},
+	// of node_exporter
+	"node_filesystem_avail_bytes": {Type: "gauge", Labels: []string{"device", "fstype", "mountpoint"}},
+	"node_filesystem_size_bytes":  {Type: "gauge", Labels: []string{"device", "fstype", "mountpoint"}},
+	"node_filesystem_readonly":    {Type: "gauge", Labels: []string{"device", "fstype", "mountpoint"}},
+	// of the exporters' processes, which no catalogue of a backend lists
+	"postgres_exporter_config_last_reload_successful":  {Type: "gauge"},
+	"redis_exporter_config_last_reload_successful":     {Type: "gauge"},
+	"vector_db_exporter_config_last_reload_successful": {Type: "gauge"},
+	"smtp_exporter_config_last_reload_successful":      {Type: "gauge"},
+	"ALERTS": {Type: "gauge", Open: true},
 }
 
 // Counters that are shown as they are.
