@@ -62,7 +62,7 @@ func (s *session) extension(ctx context.Context) (schema string, server backend.
 
 // found reads the answer to where the extension is.
 func found(answer *pgconn.Result) (schema string, server backend.Server, err error) {
-	if len(answer.Rows) != 1 || len(answer.Rows[0]) != 3 {
+	if len(answer.Rows) != 1 {
 		return "", server, fault.Wrap(fault.Config, "looking for pgvector", errNoExtension)
 	}
 	row := answer.Rows[0]
@@ -92,7 +92,7 @@ func (s *session) Cluster(ctx context.Context) (*backend.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	role := string(answers[0].Rows[0][0])
+	role := string(first(answers[0])[0])
 	return &backend.Cluster{Enabled: role != "", Role: role}, nil
 }
 
@@ -169,7 +169,7 @@ func described(answers []*pgconn.Result) []backend.Collection {
 	}
 	for _, row := range answers[2].Rows {
 		if one := byName[string(row[0])]; one != nil {
-			one.addIndex(row, answers[4].Rows[0])
+			one.addIndex(row, first(answers[4]))
 		}
 	}
 	collections := make([]backend.Collection, len(all))

@@ -43,6 +43,11 @@ func TestPgvector(t *testing.T) {
 	t.Run("tells by the plan what searched", func(t *testing.T) { testPlan(t, p, s) })
 	t.Run("samples large and odd tables", func(t *testing.T) { testSample(t, p, s) })
 	t.Run("says what is wrong", func(t *testing.T) { testFaults(t, p) })
+	t.Run("works behind a pooler", func(t *testing.T) {
+		pooler := servers.NewPgBouncer(t, p, map[string]string{"pool_mode": "transaction"})
+		backendtest.Check(t, open(t, p, pooler.Addr(), "postgres"))
+	})
+	t.Run("bears what is garbled", func(t *testing.T) { testGarbled(t, p) })
 	t.Run("begins again after a cut and a stall", func(t *testing.T) { testCut(t, p) })
 }
 
@@ -240,6 +245,34 @@ func testFaults(t *testing.T, p *servers.Postgres) {
 	defer encrypted.Close()
 	if _, err = encrypted.List(t.Context()); fault.Of(err) != fault.Config {
 		t.Errorf("a server without TLS: %v", err)
+	}
+}
+
+// Wherever an answer is garbled: the question fails, or what comes of it is complete. Nothing panics.
+func testGarbled(t *testing.T, p *servers.Postgres) {
+	exec(t, p, `CREATE TABLE garbled (id int PRIMARY KEY, v vector(8) NOT NULL)`, `INSERT INTO garbled `+rows(20), `ANALYZE garbled`)
+	in := backend.Place{Collection: "public.garbled", Vector: "v"}
+	between := proxy.New(t, p.Addr())
+	failed := 0
+	for at := range int64(40) {
+		s := open(t, p, between.Addr(), "postgres")
+		if _, err := s.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		between.Garble(at * 33)
+		_, err := s.Describe(ctx, []string{in.Collection})
+		if err != nil {
+			failed++
+		}
+		between.Garble(at * 9)
+		_ = s.Scan(ctx, in, func([]backend.Point) error { return nil })
+		between.Resume()
+		cancel()
+		s.Close()
+	}
+	if failed == 0 {
+		t.Error("nothing was garbled")
 	}
 }
 

@@ -128,7 +128,7 @@ func (s *session) Count(ctx context.Context, in backend.Place) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	count, err := strconv.ParseInt(string(answers[0].Rows[0][0]), 10, 64)
+	count, err := strconv.ParseInt(string(first(answers[0])[0]), 10, 64)
 	return count, fault.Wrap(fault.Malformed, "counting", err)
 }
 
@@ -145,7 +145,7 @@ func (s *session) Sample(ctx context.Context, in backend.Place, n int) ([]backen
 	if err != nil {
 		return nil, err
 	}
-	pages, density := number(size[0].Rows[0][0]), number(size[0].Rows[0][1])
+	pages, density := number(first(size[0])[0]), number(first(size[0])[1])
 	if pages == nil || density == nil {
 		return nil, nil // a partitioned table without partitions
 	}
@@ -289,11 +289,7 @@ func (s *session) Scan(ctx context.Context, in backend.Place, page func([]backen
 			return gone(err)
 		}
 		for {
-			answers, err := l.exec(ctx, "FETCH "+strconv.Itoa(pageSize)+" FROM all_points")
-			if err != nil {
-				return err
-			}
-			some, err := points(answers[0])
+			some, err := l.fetch(ctx)
 			if err == nil && len(some) > 0 {
 				err = page(some)
 			}
@@ -306,6 +302,18 @@ func (s *session) Scan(ctx context.Context, in backend.Place, page func([]backen
 			}
 		}
 	})
+}
+
+// fetch takes the next page from the cursor.
+func (l *line) fetch(ctx context.Context) ([]backend.Point, error) {
+	answers, err := l.exec(ctx, "FETCH "+strconv.Itoa(pageSize)+" FROM all_points")
+	if err == nil && len(answers) != 1 {
+		err = fault.New(fault.Malformed, "the server answers more or less than was asked")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return points(answers[0])
 }
 
 // Create makes a table with an index, and a comment that is the mark. A name without a dot is one of the schema public.
@@ -350,7 +358,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_r
 	if len(answers[0].Rows) == 0 {
 		return backend.Place{}, false, &fault.Error{Kind: fault.Config, Op: "looking for the table", Err: backend.ErrGone}
 	}
-	row := answers[0].Rows[0]
+	row := first(answers[0])
 	return backend.Place{Collection: string(row[0]), Vector: "embedding"}, string(row[1]) == "t", nil
 }
 

@@ -50,7 +50,9 @@ type session struct {
 // line is one connection, and what has come over it.
 type line struct {
 	pg    *pgconn.PgConn
+	raw   net.Conn // below TLS and the library
 	meter collect.Meter
+	dead  bool // the raw connection was ended below the library
 }
 
 // Open prepares a session of the database that the URL names:
@@ -112,7 +114,7 @@ func encryption(mode, host string, settings *tls.Config) (*tls.Config, error) {
 func (s *session) Close() { s.lines.Close() }
 
 // Broken tells whether the connection is gone.
-func (l *line) Broken() bool { return l.pg.IsClosed() }
+func (l *line) Broken() bool { return l.dead || l.pg.IsClosed() }
 
 // Close ends the connection.
 func (l *line) Close() { hangUp(l.pg) }
@@ -146,6 +148,9 @@ func (s *session) connect(ctx context.Context) (*line, error) {
 		if err != nil {
 			return nil, err
 		}
+		if l.raw == nil { // later ones are for cancel requests
+			l.raw = conn
+		}
 		return l.meter.Wrap(conn), nil
 	}
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil } // dial does it
@@ -159,7 +164,7 @@ func (s *session) connect(ctx context.Context) (*line, error) {
 
 // settle ends a transaction that is not over.
 func (l *line) settle() {
-	if l.pg.IsClosed() || l.pg.TxStatus() == 'I' {
+	if l.Broken() || l.pg.TxStatus() == 'I' {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), rollbackLimit)
@@ -199,6 +204,26 @@ func (l *line) transact(ctx context.Context, mode string, statements ...string) 
 	return answers[len(all)-len(statements) : len(all)], nil
 }
 
+// columnsAsked is more than any question here has. What a server leaves out is as absent as what it tells as NULL.
+const columnsAsked = 16
+
+// complete makes all rows of an answer as wide as they can be needed.
+func complete(answer *pgconn.Result) {
+	for i, row := range answer.Rows {
+		if missing := columnsAsked - len(row); missing > 0 {
+			answer.Rows[i] = append(row, make([][]byte, missing)...)
+		}
+	}
+}
+
+// first gives the first row of an answer, of NULLs where there is none.
+func first(answer *pgconn.Result) [][]byte {
+	if len(answer.Rows) == 0 {
+		return make([][]byte, columnsAsked)
+	}
+	return answer.Rows[0]
+}
+
 // begin starts a transaction that ends before the context does.
 func begin(ctx context.Context, mode string) []string {
 	limit := time.Minute
@@ -214,11 +239,23 @@ func begin(ctx context.Context, mode string) []string {
 	}
 }
 
+// exec asks and reads all answers. Where the end of an answer is lost, the library reads on after it has stopped watching
+// the context; so the connection is ended below it.
 func (l *line) exec(ctx context.Context, text string) ([]*pgconn.Result, error) {
 	l.meter.Allow(maxAnswer)
+	stop := context.AfterFunc(ctx, func() { _ = l.raw.Close() })
 	answers, err := l.pg.Exec(ctx, text).ReadAll()
-	if err != nil {
+	if !stop() {
+		l.dead = true
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, fault.Wrap(fault.Timeout, "asking", ctx.Err())
+	case err != nil:
 		return nil, fault.Wrap(classify(err), "asking", withoutWords(err))
+	}
+	for _, answer := range answers {
+		complete(answer)
 	}
 	return answers, nil
 }
