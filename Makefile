@@ -19,7 +19,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: dashboards help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale clean servers FORCE
+.PHONY: dashboards pictures help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ demo: build ## Start a server of each kind, the exporters and Prometheus, and pr
 demo-check: build ## The demo without a person: stop and start each server, and see it in Prometheus
 	tools/ensure.sh $(DEMO)
 	cd e2e && $(GO) run ./cmd/demo --check --bin $(CURDIR)/bin --rules '$(CURDIR)/alerts/*.yml'
+
+pictures: build ## Draw the dashboards, with what the demo does, into docs/pictures
+	tools/ensure.sh $(DEMO) picture
+	cd e2e && $(GO) run ./cmd/demo --bin $(CURDIR)/bin --rules '$(CURDIR)/alerts/*.yml' --pictures $(CURDIR)/docs/pictures \
+		--dashboards '$(CURDIR)/dashboards/*.json' --drawer $(CURDIR)/.cache/picture/render.mjs
 
 test: servers build lint standalone check-docs rules unit vulncheck ## Install what is missing and run all tests
 

@@ -276,6 +276,9 @@ func (r *Redis) Client(tb testing.TB) *redis.Client {
 	return client
 }
 
+// Dial returns a client with one connection, which the caller closes.
+func (r *Redis) Dial() *redis.Client { return r.client() }
+
 // client says nothing to the server but what it is asked to.
 func (r *Redis) client() *redis.Client {
 	o := &redis.Options{

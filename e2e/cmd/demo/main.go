@@ -31,6 +31,9 @@ func run(ctx context.Context, args []string) (err error) {
 	bin := flags.String("bin", "bin", "folder of the exporters' binaries")
 	rules := flags.String("rules", "alerts/*.yml", "pattern of the rule files that Prometheus loads")
 	check := flags.Bool("check", false, "check that it works, without a person, and end")
+	pictures := flags.String("pictures", "", "draw the dashboards as pictures into this folder, and end")
+	dashboards := flags.String("dashboards", "dashboards/*.json", "pattern of the dashboards to draw")
+	drawer := flags.String("drawer", ".cache/picture/render.mjs", "the program that draws them")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -48,6 +51,9 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 		fmt.Println("demo-check: passed")
 		return nil
+	}
+	if *pictures != "" {
+		return s.draw(ctx, *dashboards, *drawer, *pictures)
 	}
 	s.describe(ctx)
 	if err := s.wait(ctx); err != nil {

@@ -39,17 +39,19 @@ func startRedis(ctx context.Context, dir string) (*pair, error) {
 // is down it tries again and again.
 func startRedisLoad(server *servers.Redis) func() {
 	ctx, cancel := context.WithCancel(context.Background())
+	client := server.Dial()
 	var load sync.WaitGroup
 	load.Go(func() {
 		for n := 0; pause(ctx, 50*time.Millisecond); n++ {
 			key := fmt.Sprintf("visitor:%d", n%500)
 			for _, command := range [][]any{{"INCR", key}, {"EXPIRE", key, 60}, {"GET", key}, {"GET", "nobody"}} {
-				_, _ = server.Do(ctx, command...) // a server that is being stopped is part of the demo
+				client.Do(ctx, command...) // a server that is being stopped is part of the demo
 			}
 		}
 	})
 	return func() {
 		cancel()
 		load.Wait()
+		_ = client.Close()
 	}
 }
