@@ -37,6 +37,9 @@ func TestAlertsFire(t *testing.T) {
 	t.Parallel()
 	w := &world{targets: map[string][]string{}}
 	w.addPostgres(t)
+	w.addRedis(t)
+	w.addVectorDB(t)
+	w.addSMTP(t)
 	alertmanager := servers.NewAlertmanager(t, "../../deploy/alertmanager/alertmanager.yml")
 	prometheus := servers.NewPrometheus(t, servers.PrometheusOptions{Config: w.config(t, alertmanager.Addr())})
 

@@ -3,7 +3,6 @@ package alerts
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -134,11 +133,7 @@ func (w *world) addExporters(t *testing.T) {
 	loses, idle := w.watch(t, "postgres", nil, "--config.file="+config)
 	w.fault(func(t *testing.T) {
 		write(t, config, "auth_modules: {some: {type: userpass, userpass: {username: a, password: b}, targets: ['db.invalid:5432']}}\n")
-		answer, err := http.Post(loses.URL+"/-/reload", "", nil)
-		if err != nil || answer.StatusCode != http.StatusOK {
-			t.Fatalf("the configuration is not read again: %v\n%s", err, loses.Output())
-		}
-		_ = answer.Body.Close()
+		reload(t, loses)
 	}, "ExporterWithoutHealth "+idle)
 
 	_, degraded := w.watch(t, "postgres", []string{dsn}, "--health.write", "--health.create")
