@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"hash/fnv"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +90,9 @@ func tellHost(h host, m *module, out *metric.Batch) {
 	if r.Hello != nil {
 		tellHello(r.Hello, out)
 	}
+	if slices.ContainsFunc(r.Steps, func(s dialogue.Step) bool { return s.Code > 0 }) {
+		out.Add(schema.bareLF, metric.Truth(r.BareLF))
+	}
 	if _, greeted := r.Step(dialogue.Banner); greeted || r.TLS != nil {
 		out.Add(schema.tls, metric.Truth(r.TLS != nil))
 	}
@@ -100,7 +104,12 @@ func tellHost(h host, m *module, out *metric.Batch) {
 func tellStep(step dialogue.Step, out *metric.Batch) {
 	phase := string(step.Phase)
 	out.Add(schema.phaseSuccess, metric.Truth(step.OK), phase)
-	out.Add(schema.phaseDuration, step.Took.Seconds(), phase)
+	if !step.Spared {
+		out.Add(schema.phaseDuration, step.Took.Seconds(), phase)
+	}
+	if step.Phase == dialogue.Auth && (step.Spared || step.Code > 0) {
+		out.Add(schema.loginTried, metric.Truth(!step.Spared))
+	}
 	if step.Code > 0 {
 		out.Add(schema.code, float64(step.Code), phase)
 	}
@@ -234,6 +243,9 @@ func (h *history) add(f *found) {
 			}
 		}
 		for _, step := range host.report.Steps {
+			if step.Spared {
+				continue
+			}
 			if h.phases[step.Phase] == nil {
 				h.phases[step.Phase] = metric.NewRecorder(buckets())
 			}

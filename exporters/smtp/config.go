@@ -19,6 +19,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dnscheck"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/lockout"
 )
 
 const (
@@ -32,6 +33,9 @@ type backend struct {
 	target *string
 	module *string
 	allow  *[]string
+
+	logins lockout.Guard // outlives a reload
+	crowd  crowd         // likewise
 }
 
 // file is the configuration file.
@@ -98,7 +102,7 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 
 // read gives the configuration with its modules checked.
 func (b *backend) read() (*loader, error) {
-	l := &loader{modules: defaultModules()}
+	l := &loader{modules: defaultModules(), logins: &b.logins, crowd: &b.crowd}
 	err := config.ReadYAML(*b.file, &l.file)
 	if err != nil && (*b.file != defaultConfigFile || !errors.Is(err, os.ErrNotExist)) {
 		return nil, err
@@ -132,6 +136,8 @@ type loader struct {
 	modules map[string]*module
 	names   *net.Resolver
 	records *dnscheck.Resolver
+	logins  *lockout.Guard
+	crowd   *crowd
 	enabled func(string) bool
 	timeout time.Duration
 }
@@ -168,7 +174,8 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 	if err != nil {
 		return app.Target{}, err
 	}
-	d := &driver{module: m, place: p, names: l.names, records: l.records, history: newHistory()}
+	d := l.driver(m, p)
+	d.history = newHistory()
 	all := d.collectors()
 	if s.Queue != nil {
 		if d.queue, err = s.Queue.source(); err != nil {
@@ -191,6 +198,11 @@ func (l *loader) static(s source, labelled bool) (app.Target, error) {
 		spec.Service = cmp.Or(s.Service, spec.Name)
 	}
 	return app.Target{Spec: spec, Key: fmt.Sprint("static\x00", labelled, l.file.Resolver, s.key(), "\x00", m.key())}, nil
+}
+
+// driver makes one for a module and a place.
+func (l *loader) driver(m *module, p place) *driver {
+	return &driver{module: m, place: p, names: l.names, records: l.records, logins: l.logins, crowd: l.crowd}
 }
 
 // wanted leaves the collectors that are switched on, without some.
@@ -225,7 +237,8 @@ func (l *loader) probe(query url.Values) (app.Target, error) {
 	if !guard.allowsName(p) {
 		return app.Target{}, app.ErrNotAllowed
 	}
-	d := &driver{module: m, place: p, names: l.names, records: l.records, guard: guard}
+	d := l.driver(m, p)
+	d.guard = guard
 	all := d.collectors()
 	return app.Target{Key: "probe\x00" + l.file.Resolver + "\x00" + p.String() + "\x00" + m.key(), Spec: collect.Spec{
 		Name: p.String() + " " + m.name, Service: p.String(), Database: p.host, Driver: d, Collectors: l.wanted(all),

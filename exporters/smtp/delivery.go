@@ -85,7 +85,11 @@ func (d *driver) deliver(ctx context.Context, message dialogue.Message) *dialogu
 		return unresolved(begun, err)
 	}
 	plan.Until, plan.Relay, plan.Message = dialogue.Data, "", &message
-	return dialogue.Run(ctx, plan)
+	loggedIn := d.spare(&plan)
+	talk := dialogue.Start(plan)
+	defer func() { loggedIn(talk.Report()) }()
+	_ = talk.Open(ctx) && talk.Greet(ctx) && talk.Deliver(ctx)
+	return talk.End(ctx)
 }
 
 // deliveryFamilies are the metrics of round trips.

@@ -10,6 +10,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dialogue"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dnscheck"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/lockout"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/queue"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/roundtrip"
 )
@@ -24,6 +25,8 @@ type driver struct {
 	history  *history           // nil where each look is a caller's own
 	delivery *roundtrip.Trip    // nil where there is none
 	queue    queue.Source       // likewise
+	logins   *lockout.Guard     // that of all targets
+	crowd    *crowd             // likewise
 	// transcript has what was said kept, for people.
 	transcript bool
 }
@@ -38,8 +41,15 @@ const (
 	askFound      = "all"
 )
 
-// Connect goes nowhere yet: how connecting fares is part of what is measured.
-func (d *driver) Connect(context.Context) (collect.Conn, error) { return &attempt{driver: d}, nil }
+// Connect goes nowhere yet: how connecting fares is part of what is measured. It waits until the look may begin, so that
+// the wait is not.
+func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
+	leave, err := d.crowd.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &attempt{driver: d, leave: leave}, nil
+}
 
 // Classify tells the kind of an error.
 func (d *driver) Classify(err error) fault.Kind { return fault.Of(err) }
@@ -71,6 +81,7 @@ type attempt struct {
 	driver *driver
 	banner string
 	usage  collect.Usage
+	leave  func()
 }
 
 // Once says that each look is its own.
@@ -84,8 +95,8 @@ func (a *attempt) Identity() collect.Identity {
 // Usage tells what the look cost.
 func (a *attempt) Usage() collect.Usage { return a.usage }
 
-// Close has nothing to close: a dialogue ends itself.
-func (a *attempt) Close() {}
+// Close makes room for others. There is nothing to close: a dialogue ends itself.
+func (a *attempt) Close() { a.leave() }
 
 // Do looks at the target and answers all questions with what it finds.
 func (a *attempt) Do(ctx context.Context, questions []collect.Question, read func(int, collect.Answer, error)) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dialogue"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/lockout"
 )
 
 // maxHosts bounds the MX hosts of a domain that are looked at, the preferred ones first.
@@ -135,7 +136,9 @@ func (d *driver) lookAt(ctx context.Context, name string, told func(string, *dia
 	if address.IsValid() {
 		plan.Address, h.family = net.JoinHostPort(address.String(), d.place.port), family(address)
 	}
+	loggedIn := d.spare(&plan)
 	talk := dialogue.Start(plan)
+	defer func() { loggedIn(talk.Report()) }()
 	ok := talk.Open(ctx)
 	told(askConnection, talk.Report().Failure)
 	ok = ok && talk.Greet(ctx)
@@ -148,6 +151,28 @@ func (d *driver) lookAt(ctx context.Context, name string, told func(string, *dia
 		h.report.Steps = append([]dialogue.Step{{Phase: dialogue.DNS, Took: lookedUp, OK: true}}, h.report.Steps...)
 	}
 	return h
+}
+
+// spare has the plan leave out a login that the server has refused often enough. What it gives takes the report.
+func (d *driver) spare(plan *dialogue.Plan) func(*dialogue.Report) {
+	if plan.Auth == nil {
+		return func(*dialogue.Report) {}
+	}
+	end, ok := d.logins.Try(d.place.String(), plan.Auth.Username, plan.Auth.Password)
+	if !ok {
+		plan.Auth.Spared = true
+		return func(*dialogue.Report) {}
+	}
+	return func(r *dialogue.Report) {
+		verdict := lockout.Unknown
+		if step, _ := r.Step(dialogue.Auth); step.OK && step.Code/100 == 2 {
+			verdict = lockout.Accepted
+		}
+		if f := r.Failure; f != nil && f.Reason == dialogue.AuthRejected {
+			verdict = lockout.Refused
+		}
+		end(verdict)
+	}
 }
 
 // unresolved is the report on a server for which there is no address.

@@ -31,7 +31,8 @@ func (b *backend) Narrate(ctx context.Context, query url.Values, trusted bool, t
 	if err != nil {
 		return false, err
 	}
-	d := &driver{module: m, place: p, names: l.names, transcript: true}
+	d := l.driver(m, p)
+	d.transcript = true
 	if !trusted {
 		d.guard = l.allowance(m)
 		if !d.guard.allowsName(p) {

@@ -19,6 +19,7 @@ type families struct {
 	ipProtocol                         *metric.Family
 	received, sent, turnArounds        *metric.Family
 	accepted, relayOpen                *metric.Family
+	loginTried, bareLF                 *metric.Family
 	phaseDurations, probes, failures   *metric.Family
 	all                                []*metric.Family
 }
@@ -37,7 +38,7 @@ func declare() *families {
 	f.duration = gauge("probe_duration_seconds", "Time from the look-up of the name to the verdict. The QUIT after it does not count.")
 	f.timeout = gauge("probe_timeout_seconds", "Longest time that the probe might have taken.")
 	f.phaseSuccess = gauge("probe_phase_success", "Whether the phase succeeded (1) or not (0); absent where the probe did not come to it.", "phase")
-	f.phaseDuration = gauge("probe_phase_duration_seconds", "Time that the phase took. Where commands travel together, that of each begins with the answer before.", "phase")
+	f.phaseDuration = gauge("probe_phase_duration_seconds", "Time that the phase took. Where commands travel together, that of each begins with the answer before. Absent for a login that was spared.", "phase")
 	f.code = gauge("probe_reply_code", "Code of the last reply in the phase; absent where none came.", "phase")
 	f.enhanced = gauge("probe_enhanced_code", "Parts of the status code by RFC 3463 in the last reply of the phase, such as 4, 7 and 1 of 4.7.1; absent where there was none.", "phase", "part")
 	f.failure = gauge("probe_failure_info", "Where and why the probe failed; absent on success. The phase quit does not make the probe fail.", "phase", "reason")
@@ -58,6 +59,8 @@ func declare() *families {
 	f.turnArounds = gauge("probe_turnarounds", "Times that we waited for the server after having spoken, up to the verdict. The QUIT after it does not count.")
 	f.accepted = gauge("probe_message_accepted", "Whether the server has taken responsibility for the message (1) or not (0); absent where none was to be sent.")
 	f.relayOpen = gauge("probe_relay_open", "Whether the server would take mail for a foreign domain (1) or not (0); absent where it was not asked or did not answer to the point.")
+	f.loginTried = gauge("probe_auth_tried", "Whether the login was tried (1), or spared and told as refused because the server had refused the same credentials three times in a row (0); absent where it came to neither.")
+	f.bareLF = gauge("probe_bare_line_feeds", "Whether lines of the server's replies end without a carriage return, against RFC 5321 (1), or all with one (0); absent where no reply came.")
 	f.phaseDurations = gauge("phase_duration_seconds", "Times that the phases took over the life of the exporter, for targets of the configuration.", "phase")
 	f.phaseDurations.Type = metric.Histogram
 	f.probes = gauge("probes_total", "Probes of the target, for targets of the configuration.")

@@ -22,6 +22,11 @@ func (d *Dialogue) login() bool {
 	if client == nil {
 		return d.fail(NoAuth, reply{}, errors.New("the server offers no mechanism that can be used"))
 	}
+	if d.plan.Auth.Spared {
+		d.fail(AuthRejected, reply{}, errors.New("the server has refused this login before: it is tried again later, lest the account be locked"))
+		d.report.Steps[len(d.report.Steps)-1].Spared = true
+		return false
+	}
 	name, initial, err := client.Start()
 	if err != nil {
 		return d.fail(Internal, reply{}, err)
@@ -104,13 +109,20 @@ func (d *Dialogue) mechanism() sasl.Client {
 		case sasl.Login:
 			return sasl.NewLoginClient(user, password)
 		case sasl.OAuthBearer:
-			return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: password})
+			return oauthBearer{sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: password})}
 		case "XOAUTH2":
 			return xoauth2{user, password}
 		}
 	}
 	return nil
 }
+
+// oauthBearer is the mechanism of RFC 7628. The library's ends where the server gives its account of what is wrong with
+// the token: the refusal comes after the answer to it.
+type oauthBearer struct{ sasl.Client }
+
+// Next answers the account as section 3.2.3 asks.
+func (oauthBearer) Next([]byte) ([]byte, error) { return []byte{1}, nil }
 
 // xoauth2 is the mechanism of Google and Microsoft, in which the password is a token.
 type xoauth2 struct{ user, token string }

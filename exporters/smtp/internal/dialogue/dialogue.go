@@ -178,6 +178,9 @@ func (d *Dialogue) lost(err error) bool {
 	if errors.Is(err, net.ErrClosed) { // by us: the context has ended
 		reason = Timeout
 	}
+	if isAlert(err) && (d.phase == Banner || d.phase == EHLO) { // by TLS 1.3 the server looks at our side of it only now
+		d.phase = TLS
+	}
 	return d.fail(reason, reply{}, err)
 }
 

@@ -67,13 +67,14 @@ func TestHostilePeers(t *testing.T) {
 			greeted(c, "250-")
 			_, _ = c.Write(bytes.Repeat([]byte("x"), 10<<20))
 		}, EHLO, ReplyTooLarge},
-		"endless EHLO":        {func(c net.Conn) { greeted(c, ""); forever(c, "250-SIZE 1\r\n") }, EHLO, ReplyTooLarge},
-		"binary":              {func(c net.Conn) { forever(c, "\x00\xff\xfe") }, Banner, BadReply},
-		"digits without end":  {func(c net.Conn) { forever(c, "2") }, Banner, BadReply},
-		"empty lines":         {func(c net.Conn) { forever(c, "\r\n") }, Banner, BadReply},
-		"spaces":              {func(c net.Conn) { forever(c, " ") }, Banner, BadReply},
-		"EHLO with NUL":       {func(c net.Conn) { greeted(c, "250-a\r\n250 SIZE\x001\r\n") }, EHLO, BadReply},
-		"EHLO with a bare LF": {func(c net.Conn) { greeted(c, "250-a\n250 b\r\n") }, EHLO, BadReply},
+		"endless EHLO":       {func(c net.Conn) { greeted(c, ""); forever(c, "250-SIZE 1\r\n") }, EHLO, ReplyTooLarge},
+		"binary":             {func(c net.Conn) { forever(c, "\x00\xff\xfe") }, Banner, BadReply},
+		"digits without end": {func(c net.Conn) { forever(c, "2") }, Banner, BadReply},
+		"empty lines":        {func(c net.Conn) { forever(c, "\r\n") }, Banner, BadReply},
+		"spaces":             {func(c net.Conn) { forever(c, " ") }, Banner, BadReply},
+		"EHLO with NUL":      {func(c net.Conn) { greeted(c, "250-a\r\n250 SIZE\x001\r\n") }, EHLO, BadReply},
+		"EHLO with a CR":     {func(c net.Conn) { greeted(c, "250-a\r250 b\r\n") }, EHLO, BadReply},
+		"endless bare LF":    {func(c net.Conn) { forever(c, "220-\n") }, Banner, ReplyTooLarge},
 		"tarpit": {func(c net.Conn) {
 			for _, b := range []byte("220-mail.test\r\n220 hi\r\n") {
 				if _, err := c.Write([]byte{b}); err != nil {
@@ -129,6 +130,24 @@ func TestInvalidUTF8(t *testing.T) {
 	}
 	if text := said(r); !utf8.ValidString(text) || strings.ContainsAny(text, "\x1b\ufffd") {
 		t.Errorf("the transcript:\n%s", said(r))
+	}
+}
+
+// A server that ends its lines without CR works, and what it does is told.
+func TestBareLF(t *testing.T) {
+	for text, bare := range map[string]bool{
+		`R "220 mail.test\r\n"` + "\nC EHLO\n" + `R "250-a\r\n250 DSN\r\n"` + "\nC QUIT\nS 221 bye": false,
+		`R "220 mail.test\n"` + "\nC EHLO\n" + `R "250-a\n250 DSN\n"` + "\nC QUIT\n" + `R "221\n"`:  true,
+		`R "220\n"` + "\nC EHLO\n" + `R "250-a\r\n250-DSN\n250\r\n"` + "\nC QUIT\nS 221 bye":        true,
+	} {
+		server := smtp.New(t, nil, text)
+		r := hold(t, Plan{Address: server.Addr, Hello: "probe.test", TLS: NoTLS, Until: EHLO, Transcript: true})
+		if !r.OK() || r.Farewell != nil || !r.Hello.Offers("DSN") || r.BareLF != bare {
+			t.Errorf("%v, %v, %+v, %v\n%s", r.Failure, r.Farewell, r.Hello, r.BareLF, said(r))
+		}
+		if err := server.Wait(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

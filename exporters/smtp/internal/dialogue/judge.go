@@ -72,6 +72,8 @@ func judgeError(err error) Reason {
 		return ReplyTooLarge
 	case errors.As(err, &guarded) && guarded.Kind == fault.Denied:
 		return NotAllowed
+	case isAlert(err):
+		return Handshake
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT), errors.As(err, &timeout) && timeout.Timeout():
 		return Timeout
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -87,19 +89,22 @@ func judgeError(err error) Reason {
 // judgeHandshake says why TLS did not begin. The library gives an alert of the peer no type, but its own words.
 func judgeHandshake(err error) Reason {
 	var record tls.RecordHeaderError
-	var network *net.OpError
 	switch {
 	case errors.As(err, &record):
 		return NoTLSSpoken
 	case strings.Contains(err.Error(), "protocol version"):
 		return TLSVersion
-	case errors.As(err, &network) && (network.Op == "remote error" || network.Op == "local error"):
-		return Handshake
 	}
 	if reason := judgeError(err); reason != Unreachable {
 		return reason
 	}
 	return Handshake
+}
+
+// isAlert tells whether one side has ended TLS by an alert.
+func isAlert(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) && (network.Op == "remote error" || network.Op == "local error")
 }
 
 // verify checks the server's certificates as any client does, and says why they do not verify.

@@ -90,6 +90,8 @@ type Credentials struct {
 	Username, Password string
 	Mechanisms         []string // in the order of preference; nil: PLAIN, LOGIN
 	Exposed            bool
+	// Spared has them not sent, and told as refused: the server has refused them often enough.
+	Spared bool
 }
 
 // Message is a mail to one recipient. The null sender is the empty From.

@@ -28,6 +28,7 @@ type reply struct {
 	code     int
 	enhanced Enhanced
 	lines    []string // without codes and line ends
+	bareLF   bool     // one ended without CR
 }
 
 // String gives the last line as it was sent.
@@ -45,7 +46,7 @@ func readReply(in *bufio.Reader) (reply, error) {
 	var r reply
 	total := 0
 	for len(r.lines) < maxLines && total <= maxReply {
-		code, last, text, err := readReplyLine(in)
+		code, last, text, err := r.readLine(in)
 		if err != nil {
 			return r, err
 		}
@@ -63,8 +64,9 @@ func readReply(in *bufio.Reader) (reply, error) {
 	return r, errTooLarge
 }
 
-// readReplyLine reads one line. Last tells whether no other follows in the same reply.
-func readReplyLine(in *bufio.Reader) (code int, last bool, text string, err error) {
+// readLine reads one line. Last tells whether no other follows in the same reply. An end without CR is no standard, but
+// there are servers that work so, and clients that speak with them.
+func (r *reply) readLine(in *bufio.Reader) (code int, last bool, text string, err error) {
 	for i := 1; i <= 4; i++ { // one by one, as the server may have no more to say
 		head, err := in.Peek(i)
 		if err != nil {
@@ -81,9 +83,10 @@ func readReplyLine(in *bufio.Reader) (code int, last bool, text string, err erro
 	if err != nil {
 		return 0, false, "", err
 	}
-	line, proper := bytes.CutSuffix(line, []byte("\r\n"))
-	if !proper || bytes.ContainsAny(line, "\x00\r") {
-		return 0, false, "", fmt.Errorf("%w: a line of it ends without CRLF, or holds a NUL or CR", errNoReply)
+	line, proper := bytes.CutSuffix(line[:len(line)-1], []byte("\r"))
+	r.bareLF = r.bareLF || !proper
+	if bytes.ContainsAny(line, "\x00\r") {
+		return 0, false, "", fmt.Errorf("%w: a line of it holds a NUL or CR", errNoReply)
 	}
 	code, _ = strconv.Atoi(string(line[:3])) // they are digits
 	if len(line) == 3 {
@@ -98,7 +101,7 @@ func beginsReply(head []byte) bool {
 		switch {
 		case i == 0 && (c < '2' || c > '5'), i < 3 && (c < '0' || c > '9'):
 			return false
-		case i == 3 && c != ' ' && c != '-' && c != '\r':
+		case i == 3 && c != ' ' && c != '-' && c != '\r' && c != '\n':
 			return false
 		}
 	}

@@ -71,6 +71,7 @@ type Report struct {
 	Failure  *Failure
 	Farewell *Failure
 
+	BareLF bool   // lines of replies ended without the CR that belongs there
 	Banner string // the first line of it, fit to be shown; never for a label
 	Hello  *Hello // the last answer to EHLO, nil before the first
 	TLS    *Secure
@@ -108,6 +109,7 @@ type Step struct {
 	OK       bool
 	Code     int      // of the last reply, 0 where there was none
 	Enhanced Enhanced // of the last reply
+	Spared   bool     // nothing was said in it: what it tells is what the server said to an earlier login
 }
 
 // Enhanced is a status code by RFC 3463, such as 4.7.1. Its class is 0 where the server gave none.

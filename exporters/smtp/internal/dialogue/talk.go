@@ -43,13 +43,20 @@ func (d *Dialogue) unasked() bool {
 // answer reads the next reply.
 func (d *Dialogue) answer() (reply, bool) {
 	d.speaking = false
-	r, err := readReply(d.in)
-	d.noteReply(r, err == nil)
+	r, err := d.hear()
 	if err != nil {
 		return r, d.lost(err)
 	}
 	d.speaking = r.code != 421
 	return r, true
+}
+
+// hear reads a reply and takes note of it.
+func (d *Dialogue) hear() (reply, error) {
+	r, err := readReply(d.in)
+	d.report.BareLF = d.report.BareLF || r.bareLF
+	d.noteReply(r, err == nil)
+	return r, err
 }
 
 // codes gives the codes that are wanted in a phase.
@@ -124,9 +131,8 @@ func (d *Dialogue) sayAll(turns []turn) bool {
 // message all the same, for nobody, is given an empty one, as RFC 2920 asks.
 func (d *Dialogue) drain(answers int) {
 	for ; answers > 0 && d.speaking; answers-- {
-		r, err := readReply(d.in)
+		r, err := d.hear()
 		d.speaking = err == nil && r.code != 421
-		d.noteReply(r, err == nil)
 		if r.code == 354 {
 			d.note('C', ".")
 			_, err = io.WriteString(d.conn, ".\r\n")

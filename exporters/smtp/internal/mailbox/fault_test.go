@@ -170,14 +170,18 @@ func TestHostileServers(t *testing.T) {
 		"password without TLS":     {&IMAP{Account: Account{Address: silent, TLS: dialogue.NoTLS, Password: password("canary")}, Marks: marks}, fault.Config},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			limit := 20 * time.Second // for the flood of one that ends by its size, on a busy machine
+			if c.want == fault.Timeout {
+				limit = 2 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			begun := time.Now()
 			found, err := lookOnce(ctx, c.box)
 			if got := fault.Of(err); got != c.want || len(found) > 0 {
 				t.Errorf("%s (%v), %d found, want %q", got, err, len(found), c.want)
 			}
-			if took := time.Since(begun); took > 3*time.Second {
+			if took := time.Since(begun); took > limit+time.Second {
 				t.Errorf("it took %v", took)
 			}
 			if err != nil && (strings.Contains(err.Error(), "canary") || len(err.Error()) > 4096) {
