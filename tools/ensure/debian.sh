@@ -92,7 +92,7 @@ unpack_newer() {
 }
 
 # unpack_peer NAME PACKAGE RELEASE=VERSION... puts another project's exporter into .cache/peer/NAME: the newest that can
-# be had, since the module proxy refuses it in any version, and Debian's testing has a newer one than its stable release.
+# be had as a program: Debian's testing has a newer one than its stable release.
 # Testing moves on; what it has then was compared with ours by nobody, so stable's is taken.
 unpack_peer() {
 	local name=$1 package=$2 pair

@@ -55,7 +55,7 @@ ensure_mailpit() {
 	here+=("Mailpit $mailpit_version")
 }
 
-# One module that MailHog stands on is refused by the module proxy. It slows connections down when MailHog is asked to
+# One module that MailHog stands on is not to be had any more. It slows connections down when MailHog is asked to
 # play a bad network; tools/ensure/mailhog puts one in its place that does not. All else is MailHog itself.
 ensure_mailhog() {
 	local program=$cache/tools/mailhog

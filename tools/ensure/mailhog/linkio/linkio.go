@@ -1,4 +1,4 @@
-// Package linkio stands in for the one module of MailHog that the module proxy refuses. MailHog uses it to slow
+// Package linkio stands in for the one module of MailHog that is not to be had any more. MailHog uses it to slow
 // connections down on request; here they are as fast as they are.
 package linkio
 
