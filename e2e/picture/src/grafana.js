@@ -59,8 +59,13 @@ export async function prepare(panel, frames) {
   if (panel.transformations?.length && frames.length) {
     frames = await lastValueFrom(transformDataFrame(panel.transformations, frames, { interpolate: (text) => text }));
   }
-  return applyFieldOverrides({
+  const prepared = applyFieldOverrides({
     ...{ data: frames, fieldConfig: panel.fieldConfig, fieldConfigRegistry: registry, replaceVariables: (text) => text },
     ...{ theme, timeZone: 'utc' },
   });
+  for (const field of prepared.flatMap((frame) => frame.fields)) {
+    // Grafana's table looks for the names that transformations gave here.
+    if (field.config.displayName) field.state = { ...field.state, displayName: field.config.displayName };
+  }
+  return prepared;
 }
