@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
@@ -36,13 +35,13 @@ func (f checkedKeys) all() []*metric.Family {
 
 // checkKeys lists the collectors of keys that the user names.
 func checkKeys(k keyChecks) collect.Catalogue {
-	families := newCheckedKeys()
+	families, known := newCheckedKeys(), &keyMemory{}
 	return collect.Catalogue{
 		{
-			Name: "check_keys", Help: "TYPE, MEMORY USAGE, then STRLEN, GETRANGE and their like: size and value of the keys of --check-single-keys, and of those of --check-keys that are no pattern.",
+			Name: "check_keys", Help: "TYPE, MEMORY USAGE, STRLEN, GETRANGE and their like: size and value of the keys of --check-single-keys, and of those of --check-keys that are no pattern.",
 			Families: families.all(), Class: collect.Dear, Needs: k.needs(),
 			Talk: func(id collect.Identity) collect.Talk {
-				return &keyTalk{families: families, id: id, keys: k.keys, values: k.values, named: true}
+				return &keyTalk{families: families, id: id, keys: k.keys, values: k.values, memory: known}
 			},
 		},
 		{
@@ -76,153 +75,6 @@ func converse(ctx context.Context, conn collect.Conn, talk collect.Talk, out *me
 		if failed != nil {
 			return failed
 		}
-	}
-	return nil
-}
-
-// keyTalk looks at keys: what they are first, then what fits, and last at texts that turn out to be HyperLogLogs.
-type keyTalk struct {
-	families checkedKeys
-	id       collect.Identity
-	keys     []keyRef
-	values   bool
-	named    bool // the user has named them: one that is not there is an empty list, which is what a queue is that was worked off
-	rounds   int
-	asked    []keyQuestion // of the present round
-	next     []keyQuestion
-	lengths  map[keyRef]float64 // of texts
-}
-
-// keyQuestion is one of the questions after the first round.
-type keyQuestion struct {
-	keyRef
-	command string
-	args    []string
-}
-
-// longestValue is as much of a text as a label can hold. More is never fetched: it may be half a gigabyte.
-const longestValue = "1023"
-
-// sizeQuestions are by type of the value.
-func sizeQuestions(k keyRef, kind string, values bool) []keyQuestion {
-	switch kind {
-	case "string":
-		end := longestValue
-		if !values {
-			end = "3" // enough to see whether it is a HyperLogLog
-		}
-		return []keyQuestion{{k, "STRLEN", nil}, {k, "GETRANGE", []string{"0", end}}}
-	case "list":
-		return []keyQuestion{{k, "LLEN", nil}}
-	case "set":
-		return []keyQuestion{{k, "SCARD", nil}}
-	case "zset":
-		return []keyQuestion{{k, "ZCARD", nil}}
-	case "hash":
-		return []keyQuestion{{k, "HLEN", nil}}
-	case "stream":
-		return []keyQuestion{{k, "XLEN", nil}}
-	case "array":
-		return []keyQuestion{{k, "ARCOUNT", nil}}
-	}
-	return nil
-}
-
-// Ask gives the questions of a round.
-func (t *keyTalk) Ask() []collect.Question {
-	var questions []collect.Question
-	if t.rounds++; t.rounds == 1 {
-		t.lengths = map[keyRef]float64{}
-		for _, k := range t.keys {
-			questions = append(questions, k.put(t.id, "TYPE", k.name), k.put(t.id, "MEMORY", "USAGE", k.name))
-		}
-		return questions
-	}
-	t.asked, t.next = t.next, nil
-	for _, q := range t.asked {
-		questions = append(questions, q.put(t.id, append([]string{q.command, q.name}, q.args...)...))
-	}
-	return questions
-}
-
-// Read takes the answers. A key that vanishes or changes its type meanwhile is left out.
-func (t *keyTalk) Read(i int, answer collect.Answer, err error, out *metric.Batch) error {
-	if t.rounds == 1 {
-		return t.readKind(t.keys[i/2], i%2 == 1, answered(answer), err, out)
-	}
-	q, r := t.asked[i], answered(answer)
-	switch {
-	case err != nil && changedMeanwhile(err):
-		return nil
-	case q.command == "GETRANGE" && denied(err):
-		t.getWhole(q.keyRef, out)
-	case err != nil:
-		return err
-	case q.command == "STRLEN":
-		t.lengths[q.keyRef], _ = r.Number()
-	case q.command == "GETRANGE", q.command == "GET":
-		t.readText(q.keyRef, r.Text(), out)
-	default:
-		addNumber(out, t.families.size, r.value, 1, q.label(), q.name)
-	}
-	return nil
-}
-
-// mostWhole is the length up to which a text is fetched as a whole where its beginning cannot be had.
-const mostWhole = 64 << 10
-
-// getWhole is for accounts that have the right to GET and not to GETRANGE, such as those made for redis_exporter.
-func (t *keyTalk) getWhole(k keyRef, out *metric.Batch) {
-	if length, known := t.lengths[k]; known && length <= mostWhole {
-		t.next = append(t.next, keyQuestion{k, "GET", nil})
-	} else {
-		t.readText(k, "", out)
-	}
-}
-
-// readText takes the beginning of a text. A HyperLogLog has a count rather than a length.
-func (t *keyTalk) readText(k keyRef, text string, out *metric.Batch) {
-	length, known := t.lengths[k]
-	switch {
-	case !known:
-	case strings.HasPrefix(text, "HYLL"):
-		t.next = append(t.next, keyQuestion{k, "PFCOUNT", nil})
-	default:
-		out.Add(t.families.size, length, k.label(), k.name)
-		if t.values && text != "" {
-			t.putValue(k, text, out)
-		}
-	}
-}
-
-// putValue shows a text: as a number where it is one, else as a label.
-func (t *keyTalk) putValue(k keyRef, text string, out *metric.Batch) {
-	if n, ok := parseNumber(text); ok {
-		out.Add(t.families.number, n, k.label(), k.name)
-	} else {
-		out.Add(t.families.text, 1, k.label(), k.name, text)
-	}
-}
-
-// changedMeanwhile tells whether a refusal says that the key is not what it was, or not on this node of a cluster.
-func changedMeanwhile(err error) bool {
-	return strings.HasPrefix(err.Error(), "WRONGTYPE") || elsewhere(err)
-}
-
-func (t *keyTalk) readKind(k keyRef, memory bool, r *reply, err error, out *metric.Batch) error {
-	switch {
-	case memory && err == nil:
-		addNumber(out, t.families.memory, r.value, 1, k.label(), k.name)
-	case memory: // not every server has it, nor every account the right
-	case err != nil && changedMeanwhile(err):
-	case err != nil:
-		return err
-	case r.Text() == "none":
-		if t.named {
-			out.Add(t.families.size, 0, k.label(), k.name)
-		}
-	default:
-		t.next = append(t.next, sizeQuestions(k, r.Text(), t.values)...)
 	}
 	return nil
 }

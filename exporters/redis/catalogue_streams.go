@@ -76,13 +76,13 @@ func entryTime(id value) (float64, bool) {
 
 // streams lists the collectors of streams that the user names.
 func streams(k keyChecks) collect.Catalogue {
-	families := newStreamFamilies()
+	families, known := newStreamFamilies(), &groupMemory{}
 	return collect.Catalogue{
 		{
 			Name: "check_streams", Help: "XINFO: the streams of --check-single-streams, and of those of --check-streams that are no pattern.",
 			Families: families.all, Class: collect.Dear, Needs: k.needs(),
 			Talk: func(id collect.Identity) collect.Talk {
-				return &streamTalk{streamFamilies: families, id: id, streams: k.streams, consumers: k.consumers}
+				return &streamTalk{streamFamilies: families, id: id, streams: k.streams, consumers: k.consumers, memory: known}
 			},
 		},
 		{
@@ -99,77 +99,4 @@ func streams(k keyChecks) collect.Catalogue {
 			},
 		},
 	}
-}
-
-// streamTalk looks at streams and their groups, and then at the consumers of the groups.
-type streamTalk struct {
-	*streamFamilies
-	id        collect.Identity
-	streams   []keyRef
-	consumers bool
-	rounds    int
-	groups    []streamGroup
-}
-
-type streamGroup struct {
-	keyRef
-	group string
-}
-
-// maxGroupsAsked is how many groups are asked for their consumers.
-const maxGroupsAsked = 10_000
-
-// Ask gives the questions of a round.
-func (t *streamTalk) Ask() []collect.Question {
-	var questions []collect.Question
-	switch t.rounds++; t.rounds {
-	case 1:
-		for _, s := range t.streams {
-			questions = append(questions, s.put(t.id, "XINFO", "STREAM", s.name), s.put(t.id, "XINFO", "GROUPS", s.name))
-		}
-	case 2:
-		for _, g := range t.groups {
-			questions = append(questions, g.put(t.id, "XINFO", "CONSUMERS", g.name, g.group))
-		}
-	}
-	return questions
-}
-
-// Read takes the answers. A stream that is not there, or is none, has no samples.
-func (t *streamTalk) Read(i int, answer collect.Answer, err error, out *metric.Batch) error {
-	r := answered(answer)
-	switch {
-	case err != nil && (changedMeanwhile(err) || strings.HasPrefix(err.Error(), "NOGROUP")):
-		return nil
-	case err != nil:
-		return err
-	case t.rounds == 2:
-		g := t.groups[i]
-		for _, consumer := range r.Items() {
-			put(t.consumer, consumer, out, g.label(), g.name, g.group, consumer.Get("name").Text())
-		}
-		return nil
-	}
-	s := t.streams[i/2]
-	if i%2 == 0 {
-		put(t.stream, r.value, out, s.label(), s.name)
-		for field, family := range map[string]*metric.Family{"first-entry": t.first, "last-entry": t.last} {
-			at := 0.0
-			if entry := r.Get(field).Items(); len(entry) > 0 {
-				at, _ = entryTime(entry[0])
-			}
-			out.Add(family, at, s.label(), s.name)
-		}
-		return nil
-	}
-	for _, group := range r.Items() {
-		name := group.Get("name").Text()
-		put(t.group, group, out, s.label(), s.name, name)
-		if t.consumers && len(t.groups) < maxGroupsAsked {
-			t.groups = append(t.groups, streamGroup{s, name})
-		} else if t.consumers {
-			out.Limited++
-		}
-	}
-	return nil
 }
