@@ -1,11 +1,16 @@
 module github.com/alfred-agent-platform/backend-exporters/exporters/postgres
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/alecthomas/kingpin/v2 v2.4.0
 	github.com/alfred-agent-platform/backend-exporters/common v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
+)
+
+require (
+	github.com/redis/go-redis/v9 v9.23.0 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 )
 
 require (
