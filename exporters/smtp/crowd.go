@@ -11,7 +11,7 @@ import (
 
 const (
 	// perCPU is how many probes may begin at once, for each processor: as many as it can carry through TLS in briefly.
-	perCPU = 32
+	perCPU = 8
 	// briefly is how long a probe keeps its place. One that takes longer waits for its server, which costs nothing: so
 	// servers that are silent keep nobody waiting.
 	briefly = 50 * time.Millisecond

@@ -154,7 +154,7 @@ func scale(ctx context.Context, path, dir string, rounds int) (err error) {
 	fmt.Printf("| none dead | %.1f | %.1f |\n| a tenth dead | %.1f | %.1f |\n", median(took[0]), quantile(took[0], 0.99), median(took[1]), quantile(took[1], 0.99))
 	fmt.Printf("\n%.0f %% of a core; %.1f MB resident at most, %.1f MB before the first probe: %.0f kB for each target that was ever probed.\n",
 		cpu.Seconds()/(2*float64(rounds)*interval.Seconds())*100, float64(peak)/1e6, float64(idle)/1e6, float64(peak-idle)/1e3/(targets+dead))
-	return nil
+	return onePage(ctx, path, dir, caFile, f)
 }
 
 // round probes every target once, evenly over the interval, and gives the times of those that are alive.
