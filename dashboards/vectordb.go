@@ -45,7 +45,7 @@ var vectorOverview = board.Board{
 		{
 			Title: "Time of the canary's steps, 90 of 100", Unit: "s", Height: 7,
 			Description: "How long writing, reading, searching and deleting take from here. Normal: milliseconds. A rise is what users feel.",
-			Queries:     []board.Query{{Expr: `histogram_quantile(0.9, sum by (instance, target, operation, le) (rate(vectordb_canary_operation_duration_seconds_bucket{@}[$__rate_interval])))`, Legend: "{{instance}} {{operation}}"}},
+			Queries:     []board.Query{{Expr: `histogram_quantile(0.9, sum by (instance, target, operation, le) (rate(vectordb_canary_operation_duration_seconds_bucket{@}[$__rate_interval]))) > 0`, Legend: "{{instance}} {{operation}}"}},
 		},
 	},
 	Rows: []board.Row{
