@@ -73,9 +73,10 @@ check-docs: docs ## Fail when the derived documentation is not what is committed
 dashboards: ## Write dashboards/*.json from their Go code
 	cd dashboards && $(GO) run .
 
-rules: servers ## Check the alert rules and run their unit tests with promtool
+rules: servers ## Check the alert rules, run their unit tests, and check the example for Alertmanager
 	promtool check rules alerts/*.yml
 	promtool test rules alerts/tests/*.yml
+	amtool check-config deploy/alertmanager/alertmanager.yml
 
 bench: bench-postgres bench-redis bench-smtp ## Measure what a scrape costs, beside other projects' exporters
 
