@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -82,6 +83,9 @@ func parseAddress(text string) (*settings, error) {
 	if !strings.Contains(text, "://") {
 		text = "redis://" + text
 	}
+	if strings.HasPrefix(text, "redis-sentinel://") || strings.HasPrefix(text, "rediss-sentinel://") {
+		return sentinelAddress(text)
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, errors.New("the address cannot be read: it must be such as redis://host:6379/0, with special characters of a password written as %XX")
@@ -100,23 +104,24 @@ func parseAddress(text string) (*settings, error) {
 		s.database, err = databaseNumber(u.Query().Get("db"))
 		return s, err
 	default:
-		return nil, errors.New("the address must begin with redis://, rediss://, valkey://, valkeys:// or unix://")
+		return nil, errors.New("the address must begin with redis://, rediss://, valkey://, valkeys://, unix://, redis-sentinel:// or rediss-sentinel://")
 	}
-	host, port := u.Hostname(), u.Port()
-	if host == "" {
-		host = "localhost"
+	if s.address, err = hostPort(u, "6379"); err != nil {
+		return nil, err
 	}
-	if port == "" {
-		port = "6379"
-	}
-	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
-		return nil, errors.New("the port of the address must be a number up to 65535")
-	}
-	s.address = net.JoinHostPort(host, port)
 	if s.database, err = databaseNumber(strings.Trim(u.Path, "/")); err == nil && u.Query().Has("db") {
 		s.database, err = databaseNumber(u.Query().Get("db"))
 	}
 	return s, err
+}
+
+// hostPort gives the host of an address with its port, or with the usual one.
+func hostPort(u *url.URL, usual string) (string, error) {
+	host, port := cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), usual)
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+		return "", errors.New("the port of the address must be a number up to 65535")
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 func databaseNumber(text string) (int, error) {

@@ -24,6 +24,9 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 	if c.guard != nil && (c.guard.frame.inside() || c.guard.replies != c.asked) {
 		return fault.New(fault.Malformed, "the server says what nobody asked")
 	}
+	if err := c.strayed(); err != nil && c.asked > 0 {
+		return err
+	}
 	defer context.AfterFunc(ctx, c.abandon)() // which ends whatever is read or written
 	b := &batch{conn: c, questions: questions, read: read, outcomes: make([]outcome, len(questions)), nonce: rand.Text()}
 	into := &sink{take: b.take}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -181,7 +182,7 @@ func (l loader) make(s source) (app.Target, error) {
 	if err != nil {
 		return app.Target{}, err
 	}
-	name := parsed.address
+	name := cmp.Or(parsed.found.name, parsed.address)
 	if parsed.database > 0 {
 		name += "/" + strconv.Itoa(parsed.database)
 	}

@@ -56,27 +56,35 @@ func TestInfoTable(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	for text, want := range map[string]string{
-		"localhost":               "tcp localhost:6379 0 false",
-		"10.0.0.1:7000":           "tcp 10.0.0.1:7000 0 false",
-		"redis://h":               "tcp h:6379 0 false",
-		"redis://h:1/3":           "tcp h:1 3 false",
-		"valkeys://u:p%40@h:1":    "tcp h:1 0 true u p@",
-		"rediss://:p@[::1]:7":     "tcp [::1]:7 0 true  p",
-		"unix:///run/r.sock":      "unix /run/r.sock 0 false",
-		"unix:///run/r.sock?db=2": "unix /run/r.sock 2 false",
-		"redis://h:1?db=4":        "tcp h:1 4 false",
-		"http://h":                "error",
-		"redis://h:0":             "error",
-		"redis://h:99999":         "error",
-		"redis://h/x":             "error",
-		"redis://h/-1":            "error",
-		"unix://":                 "error",
-		"redis://u:secret%zz@h":   "error",
+		"localhost":                             "tcp localhost:6379 0 false",
+		"10.0.0.1:7000":                         "tcp 10.0.0.1:7000 0 false",
+		"redis://h":                             "tcp h:6379 0 false",
+		"redis://h:1/3":                         "tcp h:1 3 false",
+		"valkeys://u:p%40@h:1":                  "tcp h:1 0 true u p@",
+		"rediss://:p@[::1]:7":                   "tcp [::1]:7 0 true  p",
+		"unix:///run/r.sock":                    "unix /run/r.sock 0 false",
+		"unix:///run/r.sock?db=2":               "unix /run/r.sock 2 false",
+		"redis://h:1?db=4":                      "tcp h:1 4 false",
+		"http://h":                              "error",
+		"redis://h:0":                           "error",
+		"redis://h:99999":                       "error",
+		"redis://h/x":                           "error",
+		"redis://h/-1":                          "error",
+		"unix://":                               "error",
+		"redis://u:secret%zz@h":                 "error",
+		"redis-sentinel://a,[::1]:7,c:1/2#main": "tcp a:26379,[::1]:7,c:1 2 false   main",
+		"rediss-sentinel://u:p%40@a#m%23?sentinel_password=x":                    "tcp a:26379 0 true u p@ m#?sentinel_password=x",
+		"redis-sentinel://u:p@a/3?sentinel_user=s&sentinel_password=q%26&db=4#m": "tcp a:26379 4 false u p m s q&",
+		"redis-sentinel://a":               "error",
+		"redis-sentinel://a:0#m":           "error",
+		"redis-sentinel://a,b%zz:1#m":      "error",
+		"redis-sentinel://u:secret%zz@h#m": "error",
+		"redis-sentinel://" + strings.Repeat("secret,", maxSentinels) + "secret#m": "error",
 	} {
 		s, err := parseAddress(text)
 		got := "error"
 		if err == nil {
-			got = strings.TrimRight(fmt.Sprintf("%s %s %d %v %s %s", s.network, s.address, s.database, s.tls != nil, s.user, s.password), " ")
+			got = strings.TrimRight(fmt.Sprintf("%s %s %d %v %s %s %s %s %s", s.network, s.address, s.database, s.tls != nil, s.user, s.password, s.found.name, s.found.user, s.found.password), " ")
 		} else if strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error quotes it: %v", text, err)
 		}

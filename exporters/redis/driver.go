@@ -31,6 +31,7 @@ type driver struct {
 // settings is how to reach a server, and as whom.
 type settings struct {
 	network, address string
+	found            sentinels   // by which the address is found at each connect
 	tls              *tls.Config // nil: no TLS
 	user, password   string
 	database         int
@@ -69,14 +70,31 @@ func (d *driver) open(ctx context.Context, node string) (*conn, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Config, "connection settings", err)
 	}
-	if node != "" {
+	switch {
+	case node != "":
 		s.network, s.address = "tcp", node
+	case s.found.name != "":
+		if s.address, err = d.primary(ctx, s); err != nil {
+			return nil, err
+		}
 	}
-	c := &conn{driver: d, tls: s.tls, database: s.database, dialer: net.Dialer{Control: d.guard, Timeout: s.timeout}}
+	return d.reach(ctx, s)
+}
+
+// reach connects to the server at an address and asks who is there.
+func (d *driver) reach(ctx context.Context, s *settings) (*conn, error) {
+	if s.tls != nil && s.tls.ServerName == "" {
+		s.tls.ServerName, _, _ = net.SplitHostPort(s.address)
+	}
+	c := &conn{driver: d, tls: s.tls, database: s.database, wanted: s.found.name != "", dialer: net.Dialer{Control: d.guard, Timeout: s.timeout}}
 	c.client = goredis.NewClient(s.options(c))
 	c.client.AddHook(greeting{c})
 	c.session = c.client.Conn()
-	if err := c.hello(ctx, s.clientName); err != nil {
+	err := c.hello(ctx, s.clientName)
+	if err == nil {
+		err = c.strayed()
+	}
+	if err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -124,7 +142,8 @@ type conn struct {
 	id      collect.Identity
 	nodes   nodes // others of the cluster
 
-	database int // its own
+	database int  // its own
+	wanted   bool // a primary is
 	greeted  error
 	asked    int              // replies that the server owes us in all, since it is known
 	lacking  map[string]error // what the server said of commands that it does not have

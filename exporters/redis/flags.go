@@ -68,7 +68,7 @@ func (f *flags) add(app *kingpin.Application) {
 }
 
 func (f *flags) addConnection(a adder) {
-	a.Flag("redis.addr", "Server to scrape: redis://, rediss:// (TLS), valkey://, valkeys:// or unix://; empty where only /scrape is to be used.").
+	a.Flag("redis.addr", "Server to scrape: redis://, rediss:// (TLS), valkey://, valkeys://, unix:// or redis-sentinel://host,host#name; empty where only /scrape is to be used.").
 		Default(defaultAddress).Envar("REDIS_ADDR").StringVar(&f.address)
 	a.Flag("redis.user", "User to log in as.").Envar("REDIS_USER").StringVar(&f.user)
 	a.Flag("redis.password", "Password. On the command line every user of the host sees it: use the variable REDIS_PASSWORD or a file.").Envar("REDIS_PASSWORD").StringVar(&f.password)
@@ -335,5 +335,5 @@ func (p passwordFile) find(s source) config.Secret {
 // reaches tells whether two addresses lead to the same server as the same user. What is bound to one with TLS is not
 // for one without.
 func (s *settings) reaches(other *settings) bool {
-	return s.network == other.network && s.address == other.address && s.user == other.user && (s.tls == nil) == (other.tls == nil)
+	return s.network == other.network && s.address == other.address && s.user == other.user && s.found.name == other.found.name && (s.tls == nil) == (other.tls == nil)
 }

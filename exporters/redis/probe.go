@@ -36,7 +36,7 @@ func (l loader) probe(modules map[string]authModule, query url.Values) (app.Targ
 		return app.Target{}, errors.New("target must be given, such as target=redis://host:6379")
 	case err != nil:
 		return app.Target{}, fmt.Errorf("target: %w", err)
-	case wanted.network != "tcp" || wanted.password != "":
+	case wanted.network != "tcp" || wanted.password != "" || wanted.found.name != "":
 		return app.Target{}, errors.New("target must be such as redis://host:6379/0, without a password")
 	}
 	s := source{URI: config.SecretValue(text), Health: &writeProbe{}, Cluster: l.flags.cluster, TLS: l.flags.tls}
