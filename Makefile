@@ -49,10 +49,9 @@ test: servers build lint standalone check-docs rules unit vulncheck ## Install w
 servers: ## Install the servers that the tests run against
 	tools/ensure.sh
 
-# The packages of e2e start servers and measure time: one after another, they do not disturb each other.
 unit: servers build ## Run the tests of all modules with the race detector
-	@for m in $(MODULES); do echo "go test -race ./$$m/..."; p=; [ $$m != e2e ] || p='-p 1 -count=1'; \
-		(cd $$m && $(GO) test -race $$p -timeout 15m ./...) || exit 1; done
+	@for m in $(filter-out e2e,$(MODULES)); do echo "go test -race ./$$m/..."; (cd $$m && $(GO) test -race -timeout 15m ./...) || exit 1; done
+	GO=$(GO) tools/e2e.sh
 
 standalone: ## Build each module on its own, without the workspace
 	@for m in $(MODULES); do echo "GOWORK=off go build ./$$m/..."; (cd $$m && GOWORK=off $(GO) build ./... && GOWORK=off $(GO) vet ./...) || exit 1; done
