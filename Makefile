@@ -50,8 +50,7 @@ servers: ## Install the servers that the tests run against
 	tools/ensure.sh
 
 unit: servers build ## Run the tests of all modules with the race detector
-	@for m in $(filter-out e2e,$(MODULES)); do echo "go test -race ./$$m/..."; (cd $$m && $(GO) test -race -timeout 15m ./...) || exit 1; done
-	GO=$(GO) tools/e2e.sh
+	GO=$(GO) tools/tests.sh $(MODULES)
 
 standalone: ## Build each module on its own, without the workspace
 	@for m in $(MODULES); do echo "GOWORK=off go build ./$$m/..."; (cd $$m && GOWORK=off $(GO) build ./... && GOWORK=off $(GO) vet ./...) || exit 1; done
