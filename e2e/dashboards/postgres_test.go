@@ -41,8 +41,7 @@ func startPostgres(t *testing.T) []*harness.Exporter {
 	replica := primary.NewReplica(t)
 	open(t, primary, `SET statement_timeout = '100ms'`).Exec(t.Context(), `CREATE UNIQUE INDEX CONCURRENTLY broken ON orders (note)`).Close() // left invalid: the notes repeat
 	open(t, primary, `BEGIN; LOCK TABLE counted`)
-	waiter := open(t, primary)
-	go func() { waiter.Exec(context.Background(), `INSERT INTO counted DEFAULT VALUES`).Close() }()
+	wait(t, primary, `INSERT INTO counted DEFAULT VALUES`)
 	busy(t, primary)
 	service := httptest.NewServer(http.NotFoundHandler()) // stands in for one before the database
 	t.Cleanup(service.Close)
@@ -76,6 +75,18 @@ func open(t *testing.T, db *servers.Postgres, statements ...string) *pgconn.PgCo
 		}
 	}
 	return conn
+}
+
+// wait runs a statement that does not end before the test does.
+func wait(t *testing.T, db *servers.Postgres, statement string) {
+	t.Helper()
+	conn, ended := open(t, db), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() { cancel(); <-ended })
+	go func() {
+		defer close(ended)
+		conn.Exec(ctx, statement).Close()
+	}()
 }
 
 // busy keeps the server at work until the test's end.
