@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -41,7 +40,7 @@ func TestWireFaults(t *testing.T) {
 			line := proxy.New(t, db.Addr())
 			e := forDatabase(t, through(db, line)+"&application_name="+fmt.Sprintf("wire-%x", name))
 			e.Scrape("10").Want(t, "pg_up", 1)
-			before := e.held(line)
+			before := e.Held(line)
 			line.ResetStats()
 			harness.Freshen()
 			e.Scrape("10").Want(t, "pg_up", 1)
@@ -54,7 +53,7 @@ func TestWireFaults(t *testing.T) {
 				if p.Code != 200 || p.Took > 1500*time.Millisecond {
 					t.Errorf("part %d: code %d after %s", part, p.Code, p.Took)
 				}
-				for _, reason := range reasonsOf(p) {
+				for _, reason := range p.FailureReasons("pg") {
 					if !slices.Contains(fault.reasons, reason) {
 						t.Errorf("part %d: a collector failed by %q", part, reason)
 					}
@@ -66,45 +65,7 @@ func TestWireFaults(t *testing.T) {
 					t.Errorf("part %d: collectors fail afterwards: %v", part, failing)
 				}
 			}
-			e.wantHeld(line, before)
+			e.WantHeld(line, before, 120e6)
 		})
-	}
-}
-
-var failureReason = regexp.MustCompile(`(?m)^pg_exporter_collector_failures_total\{collector="[^"]*",reason="([^"]*)"\}`)
-
-// reasonsOf lists the reasons for which collectors have ever failed.
-func reasonsOf(p page) []string {
-	var reasons []string
-	for _, found := range failureReason.FindAllStringSubmatch(p.Body, -1) {
-		if !slices.Contains(reasons, found[1]) {
-			reasons = append(reasons, found[1])
-		}
-	}
-	return reasons
-}
-
-// held is what an exporter holds: goroutines, files, and connections to its server.
-func (e *exporter) held(line *proxy.Proxy) [3]int64 {
-	e.T.Helper()
-	goroutines, _ := e.Scrape("10").Value("go_goroutines")
-	files, err := e.FDs()
-	if err != nil {
-		e.T.Fatal(err)
-	}
-	return [3]int64{int64(goroutines), int64(files), line.Stats().Open}
-}
-
-// wantHeld wants within five seconds no more to be held than before, and the process to be small.
-func (e *exporter) wantHeld(line *proxy.Proxy, before [3]int64) {
-	e.T.Helper()
-	harness.Eventually(e.T, 5*time.Second, "goroutines, files and connections are back at their level", func() error {
-		if now := e.held(line); now[0] > before[0]+2 || now[1] > before[1]+2 || now[2] > before[2] {
-			return fmt.Errorf("before %v, now %v", before, now)
-		}
-		return nil
-	})
-	if rss, err := e.RSS(); err != nil || rss > 120e6 {
-		e.T.Errorf("%.1f MB resident: %v", float64(rss)/1e6, err)
 	}
 }

@@ -112,7 +112,7 @@ func TestHealthWriteFails(t *testing.T) {
 		"CREATE ROLE monitor LOGIN PASSWORD 'monitor' IN ROLE pg_monitor",
 		"CREATE TABLE closed (id text PRIMARY KEY, checked_at timestamptz NOT NULL)"}})
 	readOnly := fmt.Sprintf("postgresql://monitor:monitor@%s/postgres?sslmode=disable", db.Addr())
-	e := start(t, nil, "--config.file="+file(t, "c.yml", fmt.Sprintf(`
+	e := start(t, nil, "--config.file="+harness.File(t, "c.yml", fmt.Sprintf(`
 targets:
 - {service: uninvited, dsn: '%s'}
 - {service: missing, dsn: '%s', health: {write: true, table: nowhere}}
@@ -189,7 +189,7 @@ func TestHealthDependents(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	api, studio := newDependent(t, 200, (*httptest.Server).Start), newDependent(t, 200, (*httptest.Server).StartTLS)
-	authority := file(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: studio.Certificate().Raw})))
+	authority := harness.File(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: studio.Certificate().Raw})))
 	config := filepath.Join(t.TempDir(), "c.yml")
 	configure := func(entries ...string) {
 		text := fmt.Sprintf("targets: [{service: db, dsn: '%s'}]\ndependents:\n%s", db.DSN("postgres"), strings.Join(entries, ""))
@@ -269,7 +269,7 @@ func TestHealthDependentHangsFromTheStart(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{})
 	hangs := newDependent(t, 0, (*httptest.Server).Start)
-	e := start(t, nil, "--config.file="+file(t, "c.yml", fmt.Sprintf(
+	e := start(t, nil, "--config.file="+harness.File(t, "c.yml", fmt.Sprintf(
 		"targets: [{service: db, dsn: '%s'}]\ndependents: [{name: slow, url: '%s', timeout: 10s}]\n", db.DSN("postgres"), hangs.URL)))
 	p := e.Scrape("10")
 	p.Want(t, `service_health{service="db"}`, 1)
@@ -299,7 +299,7 @@ func TestHealthConfigurationIsChecked(t *testing.T) {
 		"as the target": {"", "dependents: [{name: db, url: 'http://a/'}]", `the name "db" is that of another service`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, stdout, stderr := run(t, nil, "check-config", "--config.file="+file(t, "c.yml", fmt.Sprintf(target, test.health, test.dependents)))
+			code, stdout, stderr := run(t, nil, "check-config", "--config.file="+harness.File(t, "c.yml", fmt.Sprintf(target, test.health, test.dependents)))
 			if (code == 0) != (test.want == "") || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") > 1 {
 				t.Errorf("code %d: %s%s", code, stdout, stderr)
 			}

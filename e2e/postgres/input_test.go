@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,16 +28,6 @@ func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr s
 		t.Fatal(err)
 	}
 	return command.ProcessState.ExitCode(), out.String(), failed.String()
-}
-
-// file writes a file of a test and gives its path.
-func file(t *testing.T, name, content string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // Bad input is one line that says what to do, with exit code 1 or 2, no stack trace, and never the secret.
@@ -72,16 +61,16 @@ func TestBadInput(t *testing.T) {
 		"missing secret file": {[]string{"DATA_SOURCE_URI=h/db", "DATA_SOURCE_USER=u", "DATA_SOURCE_PASS_FILE=/nowhere/pass"},
 			[]string{free}, 1, "cannot read the secret file /nowhere/pass: no such file"},
 		"missing config": {good, []string{free, "--config.file=/nowhere.yml"}, 1, "cannot read the configuration file /nowhere.yml"},
-		"unknown key": {good, []string{free, "--config.file=" + file(t, "c.yml", "targets:\n- service: a\n  frob: "+secret+"\n")},
+		"unknown key": {good, []string{free, "--config.file=" + harness.File(t, "c.yml", "targets:\n- service: a\n  frob: "+secret+"\n")},
 			1, `line 3: unknown key "frob"`},
-		"wrong type": {good, []string{free, "--config.file=" + file(t, "c.yml", "targets: "+secret+"\n")}, 1, "line 1: the value has the wrong type"},
-		"not YAML":   {good, []string{free, "--config.file=" + file(t, "c.yml", "targets: [\n")}, 1, "c.yml: "},
-		"unset variable": {nil, []string{free, "--config.file=" + file(t, "c.yml", "targets:\n- service: a\n  dsn: {env: NOWHERE_SET}\n")},
+		"wrong type": {good, []string{free, "--config.file=" + harness.File(t, "c.yml", "targets: "+secret+"\n")}, 1, "line 1: the value has the wrong type"},
+		"not YAML":   {good, []string{free, "--config.file=" + harness.File(t, "c.yml", "targets: [\n")}, 1, "c.yml: "},
+		"unset variable": {nil, []string{free, "--config.file=" + harness.File(t, "c.yml", "targets:\n- service: a\n  dsn: {env: NOWHERE_SET}\n")},
 			1, "environment variable NOWHERE_SET"},
-		"bad pattern": {good, []string{free, "--config.file=" + file(t, "c.yml", "auth_modules: {a: {targets: ['[']}}\n")}, 1, "no pattern for a target"},
-		"same service twice": {nil, []string{free, "--config.file=" + file(t, "c.yml", "targets:\n- {service: a, dsn: 'host=x'}\n- {service: a, dsn: 'host=y'}\n")},
+		"bad pattern": {good, []string{free, "--config.file=" + harness.File(t, "c.yml", "auth_modules: {a: {targets: ['[']}}\n")}, 1, "no pattern for a target"},
+		"same service twice": {nil, []string{free, "--config.file=" + harness.File(t, "c.yml", "targets:\n- {service: a, dsn: 'host=x'}\n- {service: a, dsn: 'host=y'}\n")},
 			1, `two targets have the service name "a"`},
-		"bad web config": {good, []string{free, "--web.config.file=" + file(t, "w.yml", "frob: 1\n")}, 1, "frob"},
+		"bad web config": {good, []string{free, "--web.config.file=" + harness.File(t, "w.yml", "frob: 1\n")}, 1, "frob"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

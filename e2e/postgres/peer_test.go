@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
@@ -143,12 +141,12 @@ func newPair(t *testing.T, server *servers.Postgres) pair {
 // compare scrapes both and says by family what differs; nothing, where only ours has the family. The first scrapes are not looked at: what is done only once,
 // at the first connection, is done then.
 func (p pair) compare() map[string][]string {
-	p.ours.families()
-	p.theirs.families()
+	p.ours.Families()
+	p.theirs.Families()
 	harness.Freshen()
-	before, established := p.ours.families(), p.theirs.families()
+	before, established := p.ours.Families(), p.theirs.Families()
 	harness.Freshen()
-	after := p.ours.families()
+	after := p.ours.Families()
 	found := map[string][]string{}
 	for _, family := range established {
 		if !strings.HasPrefix(family.GetName(), "pg_") || strings.HasPrefix(family.GetHelp(), "Unknown metric") || family.GetName() == bygone {
@@ -192,16 +190,6 @@ func startExporter(t *testing.T, path, dsn string) *exporter {
 	e := &exporter{&harness.Exporter{Process: started.Process, T: t, URL: started.URL}}
 	t.Cleanup(func() { _ = e.Stop() })
 	return e
-}
-
-func (e *exporter) families() map[string]*dto.MetricFamily {
-	e.T.Helper()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(e.Scrape("30").Body))
-	if err != nil {
-		e.T.Fatal(err)
-	}
-	return families
 }
 
 // compareFamily says what differs between a family of the peer and ours from before and after.

@@ -36,18 +36,7 @@ func shows(text string) string {
 // wantSilent visits everything that an exporter shows and looks for the canary.
 func (e *exporter) wantSilent() {
 	e.T.Helper()
-	everything := map[string]string{"log": e.Output()}
-	for _, path := range []string{"/", "/metrics", "/health", "/probe?target=x", "/config", "/nowhere", "/debug/pprof/cmdline"} {
-		everything[path] = e.Get(path).Body
-	}
-	for _, name := range []string{"cmdline"} {
-		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", e.PID(), name))
-		if err != nil {
-			e.T.Fatal(err)
-		}
-		everything[name] = string(content)
-	}
-	for where, text := range everything {
+	for where, text := range e.Everything("/", "/metrics", "/health", "/probe?target=x", "/config", "/nowhere", "/debug/pprof/cmdline") {
 		if found := shows(text); found != "" {
 			e.T.Errorf("%s shows the password as %q", where, found)
 		}
@@ -61,7 +50,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		"CREATE ROLE monitor LOGIN PASSWORD '" + strings.ReplaceAll(canary, "'", "''") + "'", "GRANT pg_monitor TO monitor"}})
 	port := fmt.Sprint(db.Port())
 	quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(canary)
-	passwordFile := file(t, "password", canary+"\n")
+	passwordFile := harness.File(t, "password", canary+"\n")
 	home := t.TempDir()
 	escaped := strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(canary)
 	if err := os.WriteFile(filepath.Join(home, ".pgpass"), []byte("127.0.0.1:"+port+":*:monitor:"+escaped+"\n"), 0o600); err != nil {
@@ -77,10 +66,10 @@ func TestSecretsDoNotShow(t *testing.T) {
 		"URL option":     {[]string{"DATA_SOURCE_NAME=postgresql://" + db.Addr() + "/postgres?sslmode=disable&user=monitor&password=" + strings.ReplaceAll(url.QueryEscape(canary), "+", "%20")}, nil},
 		"keywords":       {[]string{"DATA_SOURCE_NAME=host=127.0.0.1 port=" + port + " user=monitor dbname=postgres sslmode=disable password='" + quoted + "'"}, nil},
 		"parts":          {[]string{uri, "DATA_SOURCE_USER=monitor", "DATA_SOURCE_PASS=" + canary}, nil},
-		"parts by file":  {[]string{uri, "DATA_SOURCE_USER_FILE=" + file(t, "user", "monitor\n"), "DATA_SOURCE_PASS_FILE=" + passwordFile}, nil},
+		"parts by file":  {[]string{uri, "DATA_SOURCE_USER_FILE=" + harness.File(t, "user", "monitor\n"), "DATA_SOURCE_PASS_FILE=" + passwordFile}, nil},
 		"PG environment": {[]string{"PGHOST=127.0.0.1", "PGPORT=" + port, "PGUSER=monitor", "PGPASSWORD=" + canary, "PGDATABASE=postgres", "PGSSLMODE=disable"}, nil},
 		"pgpass":         {[]string{"HOME=" + home, "DATA_SOURCE_NAME=host=127.0.0.1 port=" + port + " user=monitor dbname=postgres sslmode=disable"}, nil},
-		"configuration":  {nil, []string{"--config.file=" + file(t, "c.yml", fmt.Sprintf("targets:\n- {service: a, uri: '%s/postgres?sslmode=disable', user: monitor, password: {file: %s}}\n", db.Addr(), passwordFile))}},
+		"configuration":  {nil, []string{"--config.file=" + harness.File(t, "c.yml", fmt.Sprintf("targets:\n- {service: a, uri: '%s/postgres?sslmode=disable', user: monitor, password: {file: %s}}\n", db.Addr(), passwordFile))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -137,7 +126,7 @@ func TestRefusals(t *testing.T) {
 func TestPasswordRotated(t *testing.T) {
 	t.Parallel()
 	db := servers.NewPostgres(t, servers.PostgresOptions{Initial: []string{"CREATE ROLE monitor LOGIN PASSWORD 'old'"}})
-	passwordFile := file(t, "password", "old")
+	passwordFile := harness.File(t, "password", "old")
 	e := start(t, []string{"DATA_SOURCE_URI=" + db.Addr() + "/postgres?sslmode=disable", "DATA_SOURCE_USER=monitor", "DATA_SOURCE_PASS_FILE=" + passwordFile})
 	e.Scrape("5").Want(t, "pg_up", 1)
 	execute(t, db, "ALTER ROLE monitor PASSWORD 'new'")
@@ -243,7 +232,7 @@ auth_modules:
     type: userpass
     userpass: {username: postgres, password: x}
 `, db.Password(), db.Addr(), db.Port())
-	e := start(t, nil, "--config.file="+file(t, "c.yml", config))
+	e := start(t, nil, "--config.file="+harness.File(t, "c.yml", config))
 	for query, want := range map[string]int{
 		"target=" + db.Addr() + "&auth_module=fleet":                                                   200,
 		"target=postgresql://" + db.Addr() + "/postgres&auth_module=fleet":                             200,

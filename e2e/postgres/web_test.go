@@ -182,7 +182,7 @@ func TestRoutes(t *testing.T) {
 // What a user configures is shown as text, whatever it holds.
 func TestLandingPageEscapes(t *testing.T) {
 	t.Parallel()
-	e := start(t, nil, "--config.file="+file(t, "c.yml", "targets:\n- {service: '<script>alert(1)</script>', dsn: 'host=127.0.0.1 port=1 user=u dbname=''<img>'''}\n"))
+	e := start(t, nil, "--config.file="+harness.File(t, "c.yml", "targets:\n- {service: '<script>alert(1)</script>', dsn: 'host=127.0.0.1 port=1 user=u dbname=''<img>'''}\n"))
 	if body := e.Get("/").Body; strings.Contains(body, "<script>") || strings.Contains(body, "<img>") || !strings.Contains(body, "&lt;script&gt;") {
 		t.Error("the landing page holds markup of the configuration")
 	}
@@ -248,7 +248,7 @@ func TestWebConfig(t *testing.T) {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	process, err := servers.StartProcess(servers.ProcessOptions{Path: harness.Binary(t, exporterName), Dir: t.TempDir(), Env: []string{"DATA_SOURCE_NAME=" + db.DSN("postgres")},
-		Args: []string{"--web.listen-address=" + address, "--web.config.file=" + file(t, "web.yml", config)}})
+		Args: []string{"--web.listen-address=" + address, "--web.config.file=" + harness.File(t, "web.yml", config)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func TestCrowds(t *testing.T) {
 			if p.Took > c.within {
 				t.Errorf("a scrape took %s, want under %s", p.Took, c.within)
 			}
-			e.wantSmall(c.memory)
+			e.WantSmall(c.memory)
 			rss, _ := e.RSS()
 			t.Logf("%s, %.1f MB resident, %.1f MB of page", p.Took, float64(rss)/1e6, float64(len(p.Body))/1e6)
 		})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -50,7 +51,7 @@ func TestDiscovery(t *testing.T) {
 func TestScrapeTarget(t *testing.T) {
 	t.Parallel()
 	open, closed := servers.NewRedis(t, servers.RedisOptions{}), servers.NewRedis(t, servers.RedisOptions{Kind: servers.Redis8, Password: "word"})
-	passwords := file(t, "passwords.json", fmt.Sprintf(`{"redis://%s": "", "redis://%s": "word"}`, open.Addr(), closed.Addr()))
+	passwords := harness.File(t, "passwords.json", fmt.Sprintf(`{"redis://%s": "", "redis://%s": "word"}`, open.Addr(), closed.Addr()))
 	e := start(t, []string{"REDIS_ADDR=" + open.URL(), "REDIS_PASSWORD_FILE=" + passwords})
 	for _, path := range []string{"/scrape", "/probe"} {
 		for _, server := range []*servers.Redis{open, closed} {

@@ -51,7 +51,7 @@ func TestFamilies(t *testing.T) {
 			for how, args := range map[string][]string{"default": nil, "everything": w.args} {
 				e := start(t, login(w.server), args...)
 				settle(t, e)
-				page := e.families()
+				page := e.Families()
 				for _, f := range all {
 					expected := slices.Contains(f.servers, name) && (how == "everything" || !slices.Contains(f.hidden, name))
 					if !expected || intended[f.name] || slices.Contains(modulesOnly, f.name) {

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +48,7 @@ func TestWireFaults(t *testing.T) {
 			line := proxy.New(t, server.Addr())
 			e := at(t, line.Addr())
 			e.Scrape("10").Want(t, "redis_up", 1)
-			before := e.held(line)
+			before := e.Held(line)
 			line.ResetStats()
 			harness.Freshen()
 			e.Scrape("10").Want(t, "redis_up", 1)
@@ -62,7 +61,7 @@ func TestWireFaults(t *testing.T) {
 				if p.Code != 200 || p.Took > 1500*time.Millisecond {
 					t.Errorf("part %d: code %d after %s", part, p.Code, p.Took)
 				}
-				for _, reason := range reasonsOf(p) {
+				for _, reason := range p.FailureReasons("redis") {
 					if !slices.Contains(fault.reasons, reason) {
 						t.Errorf("part %d: a collector failed by %q", part, reason)
 					}
@@ -72,22 +71,9 @@ func TestWireFaults(t *testing.T) {
 				}
 				e.wantGood()
 			}
-			e.wantHeld(line, before)
+			e.WantHeld(line, before, 60e6)
 		})
 	}
-}
-
-var failureReason = regexp.MustCompile(`(?m)^redis_exporter_collector_failures_total\{collector="[^"]*",reason="([^"]*)"\}`)
-
-// reasonsOf lists the reasons for which collectors have ever failed.
-func reasonsOf(p page) []string {
-	var reasons []string
-	for _, found := range failureReason.FindAllStringSubmatch(p.Body, -1) {
-		if !slices.Contains(reasons, found[1]) {
-			reasons = append(reasons, found[1])
-		}
-	}
-	return reasons
 }
 
 // wantGood wants the next scrape to have all.
@@ -118,37 +104,6 @@ func (e *exporter) wantDown(reason string) {
 	}
 }
 
-// held is what an exporter holds: goroutines, files, and connections to its server.
-func (e *exporter) held(line *proxy.Proxy) [3]int64 {
-	e.T.Helper()
-	goroutines, _ := e.Scrape("10").Value("go_goroutines")
-	files, err := e.FDs()
-	if err != nil {
-		e.T.Fatal(err)
-	}
-	return [3]int64{int64(goroutines), int64(files), line.Stats().Open}
-}
-
-// wantHeld wants within five seconds no more to be held than before, and the process to be small.
-func (e *exporter) wantHeld(line *proxy.Proxy, before [3]int64) {
-	e.T.Helper()
-	harness.Eventually(e.T, 5*time.Second, "goroutines, files and connections are back at their level", func() error {
-		if now := e.held(line); now[0] > before[0]+2 || now[1] > before[1]+2 || now[2] > before[2] {
-			return fmt.Errorf("before %v, now %v", before, now)
-		}
-		return nil
-	})
-	e.wantSmall(60e6)
-}
-
-// wantSmall wants the process to have at most so many bytes of memory.
-func (e *exporter) wantSmall(most int64) {
-	e.T.Helper()
-	if rss, err := e.RSS(); err != nil || rss > most {
-		e.T.Errorf("%.1f MB resident: %v", float64(rss)/1e6, err)
-	}
-}
-
 // A server that hangs, crashes and comes back is seen as that, in time, and healed by the first scrape afterwards.
 func TestServerStopsAndReturns(t *testing.T) {
 	t.Parallel()
@@ -156,7 +111,7 @@ func TestServerStopsAndReturns(t *testing.T) {
 	line := proxy.New(t, server.Addr())
 	e := at(t, line.Addr())
 	e.wantGood()
-	before := e.held(line)
+	before := e.Held(line)
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +124,7 @@ func TestServerStopsAndReturns(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.wantGood()
-	e.wantHeld(line, before)
+	e.WantHeld(line, before, 60e6)
 }
 
 // A password that is refused is said to be, and the server is left alone for a while after some tries.
@@ -231,7 +186,7 @@ func TestMissingCommands(t *testing.T) {
 	p := e.Scrape("10")
 	p.Want(t, "redis_up", 1)
 	p.Want(t, `redis_exporter_collector_success{collector="info"}`, 1)
-	for _, reason := range reasonsOf(p) {
+	for _, reason := range p.FailureReasons("redis") {
 		if reason != "denied" {
 			t.Errorf("a collector failed by %s", reason)
 		}
@@ -296,7 +251,7 @@ func TestRefusals(t *testing.T) {
 			p := e.Scrape("2")
 			if reason == "unsupported" { // which is no collector's failure
 				p.Want(t, "redis_up", 0)
-			} else if reasons := reasonsOf(p); !slices.Contains(reasons, reason) {
+			} else if reasons := p.FailureReasons("redis"); !slices.Contains(reasons, reason) {
 				t.Errorf("collectors failed by %v, want %s", reasons, reason)
 			}
 			if _, shown := p.Value("redis_connected_clients"); shown {
@@ -328,7 +283,7 @@ func TestKeyNames(t *testing.T) {
 	var sizes map[string]float64
 	harness.Eventually(t, 10*time.Second, "all keys are shown", func() error {
 		harness.Freshen()
-		if family := e.families()["redis_key_size"]; family != nil {
+		if family := e.Families()["redis_key_size"]; family != nil {
 			sizes = bySeries(family)
 		}
 		if len(sizes) != 4 {

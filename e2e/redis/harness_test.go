@@ -12,9 +12,6 @@ const exporterName = "redis-exporter"
 // exporter is a running redis-exporter, the binary that users run.
 type exporter struct{ *harness.Exporter }
 
-// page is an answer of the exporter.
-type page = harness.Page
-
 // start runs the exporter with an environment and arguments and waits until it listens.
 func start(t testing.TB, env []string, args ...string) *exporter {
 	t.Helper()

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
@@ -160,11 +158,11 @@ func newPair(t *testing.T, env, args []string) pair {
 // the first connection, is done then, and what is scanned in the background has been.
 func (p pair) compare(t *testing.T) map[string][]string {
 	t.Helper()
-	p.theirs.families()
+	p.theirs.Families()
 	settle(t, p.ours)
-	before, established := p.ours.families(), p.theirs.families()
+	before, established := p.ours.Families(), p.theirs.Families()
 	harness.Freshen()
-	after := p.ours.families()
+	after := p.ours.Families()
 	found := map[string][]string{}
 	for name, family := range established {
 		if !strings.HasPrefix(name, "redis_") {
@@ -188,16 +186,6 @@ func settle(t *testing.T, e *exporter) {
 		}
 		return nil
 	})
-}
-
-func (e *exporter) families() map[string]*dto.MetricFamily {
-	e.T.Helper()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(e.Scrape("30").Body))
-	if err != nil {
-		e.T.Fatal(err)
-	}
-	return families
 }
 
 // compareFamily says what differs between a family of the peer and ours from before and after.

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -36,30 +34,11 @@ func shows(text string) string {
 // wantSilent visits everything that an exporter shows and looks for the canary.
 func (e *exporter) wantSilent() {
 	e.T.Helper()
-	everything := map[string]string{"log": e.Output()}
-	for _, path := range []string{"/", "/metrics", "/health", "/probe?target=x", "/scrape?target=x", "/discover-cluster-nodes", "/config", "/nowhere", "/debug/pprof/cmdline"} {
-		everything[path] = e.Get(path).Body
-	}
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", e.PID()))
-	if err != nil {
-		e.T.Fatal(err)
-	}
-	everything["cmdline"] = string(cmdline)
-	for where, text := range everything {
+	for where, text := range e.Everything("/", "/metrics", "/health", "/probe?target=x", "/scrape?target=x", "/discover-cluster-nodes", "/config", "/nowhere", "/debug/pprof/cmdline") {
 		if found := shows(text); found != "" {
 			e.T.Errorf("%s shows the password as %q", where, found)
 		}
 	}
-}
-
-// file writes a file that only we can read.
-func file(t testing.TB, name, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // A password works in each of the ways to give it, and never shows, whether it is right, wrong or useless; what the
@@ -77,9 +56,9 @@ func TestSecretsDoNotShow(t *testing.T) {
 	for name, env := range map[string][]string{
 		"URL":           {"REDIS_ADDR=redis://" + userinfo + "@" + server.Addr()},
 		"environment":   {"REDIS_ADDR=" + uri, "REDIS_USER=watcher", "REDIS_PASSWORD=" + canary},
-		"password file": {"REDIS_ADDR=redis://watcher@" + server.Addr(), "REDIS_PASSWORD_FILE=" + file(t, "passwords.json", string(byURI))},
-		"config file": {"REDIS_EXPORTER_CONFIG_FILE=" + file(t, "c.yml",
-			fmt.Sprintf("targets:\n- {uri: '%s', user: watcher, password: {file: '%s'}}\n", uri, file(t, "password", canary+"\n")))},
+		"password file": {"REDIS_ADDR=redis://watcher@" + server.Addr(), "REDIS_PASSWORD_FILE=" + harness.File(t, "passwords.json", string(byURI))},
+		"config file": {"REDIS_EXPORTER_CONFIG_FILE=" + harness.File(t, "c.yml",
+			fmt.Sprintf("targets:\n- {uri: '%s', user: watcher, password: {file: '%s'}}\n", uri, harness.File(t, "password", canary+"\n")))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
