@@ -17,47 +17,47 @@ import (
 
 // TableYAML is a Table as users write it. It is as strict as a catalogue is linted, since nobody else looks at it.
 type TableYAML struct {
-	Name    Word          `yaml:"name"`
-	Prefix  string        `yaml:"prefix,omitempty"` // the name, where it is left out
-	Help    string        `yaml:"help,omitempty"`
-	Every   time.Duration `yaml:"every,omitempty"` // makes it slow: asked in the background
-	Limit   int           `yaml:"limit,omitempty"` // of samples
-	Created string        `yaml:"created,omitempty"`
-	Needs   NeedsYAML     `yaml:"needs,omitempty"`
-	Query   string        `yaml:"query,omitempty"` // or sources
-	Sources []SourceYAML  `yaml:"sources,omitempty"`
-	Columns []ColumnYAML  `yaml:"columns"`
+	Name    Word          `yaml:"name" help:"Name of the table, which is also the collector's."`
+	Prefix  string        `yaml:"prefix,omitempty" help:"What the names of its metrics begin with; the name of the table without it."`
+	Help    string        `yaml:"help,omitempty" help:"What the table shows."`
+	Every   time.Duration `yaml:"every,omitempty" help:"Makes it slow: it is asked in the background, this often."`
+	Limit   int           `yaml:"limit,omitempty" help:"Most samples that are shown."`
+	Created string        `yaml:"created,omitempty" help:"Field with the time since when the counters count, in seconds of Unix time."`
+	Needs   NeedsYAML     `yaml:"needs,omitempty" help:"What a server must have; elsewhere the table is left out."`
+	Query   string        `yaml:"query,omitempty" help:"The question; or sources."`
+	Sources []SourceYAML  `yaml:"sources,omitempty" help:"Questions for different versions, instead of one query."`
+	Columns []ColumnYAML  `yaml:"columns" help:"What the fields of the answer are."`
 }
 
 // NeedsYAML is what a server must have.
 type NeedsYAML struct {
-	Extension string `yaml:"extension,omitempty"`
-	Primary   bool   `yaml:"primary,omitempty"`
-	Replica   bool   `yaml:"replica,omitempty"`
+	Extension string `yaml:"extension,omitempty" help:"An extension that must be installed."`
+	Primary   bool   `yaml:"primary,omitempty" help:"Whether the server must be a primary."`
+	Replica   bool   `yaml:"replica,omitempty" help:"Whether the server must be a replica."`
 }
 
 // SourceYAML is a query for the versions since <= version < until.
 type SourceYAML struct {
-	Since int    `yaml:"since,omitempty"`
-	Until int    `yaml:"until,omitempty"`
-	Query string `yaml:"query"`
+	Since int    `yaml:"since,omitempty" help:"First version that the query is for, as the server numbers it, such as 140000; any without it."`
+	Until int    `yaml:"until,omitempty" help:"First version that it is no longer for; any without it."`
+	Query string `yaml:"query" help:"The question."`
 }
 
 // ColumnYAML is a column. Exactly one of its first keys says what it is, and names the field of the answer or, for
 // const and info, which have none, the label or metric.
 type ColumnYAML struct {
-	Label     Word     `yaml:"label,omitempty"`
-	Const     Word     `yaml:"const,omitempty"`
-	Count     Word     `yaml:"count,omitempty"`
-	Value     Word     `yaml:"value,omitempty"`
-	Untyped   Word     `yaml:"untyped,omitempty"`
-	Info      Word     `yaml:"info,omitempty"`
-	Histogram Word     `yaml:"histogram,omitempty"`
-	Name      string   `yaml:"name,omitempty"` // the field's, where it is left out
-	Text      string   `yaml:"text,omitempty"`
-	Help      string   `yaml:"help,omitempty"`
-	Scale     *float64 `yaml:"scale,omitempty"`
-	By        []string `yaml:"by,omitempty,flow"`
+	Label     Word     `yaml:"label,omitempty" help:"Field that is a label."`
+	Const     Word     `yaml:"const,omitempty" help:"Label whose value is the same in each row: that of text."`
+	Count     Word     `yaml:"count,omitempty" help:"Field that is a counter."`
+	Value     Word     `yaml:"value,omitempty" help:"Field that is a gauge."`
+	Untyped   Word     `yaml:"untyped,omitempty" help:"Field that is a number of no type."`
+	Info      Word     `yaml:"info,omitempty" help:"Name of a metric that is 1, with the labels as what it tells."`
+	Histogram Word     `yaml:"histogram,omitempty" help:"Field that holds a histogram."`
+	Name      string   `yaml:"name,omitempty" help:"Name of the label, or of the metric after the prefix; the field's without it."`
+	Text      string   `yaml:"text,omitempty" help:"Value of a const label."`
+	Help      string   `yaml:"help,omitempty" help:"What the metric means, in a sentence."`
+	Scale     *float64 `yaml:"scale,omitempty" help:"What the value is multiplied by, such as 0.001 for milliseconds."`
+	By        []string `yaml:"by,omitempty,flow" help:"Labels that this metric has; all of the table without it."`
 }
 
 // Word is a text that knows its line in the file.

@@ -21,15 +21,15 @@ import (
 // Dependent is an HTTP service that stands before a backend, such as an API over a database, as the configuration
 // describes it. There is no way to leave its certificate unverified.
 type Dependent struct {
-	Name            string                   `yaml:"name"` // its service name
-	URL             string                   `yaml:"url"`
-	Status          []int                    `yaml:"status"`   // what a good answer has; 200 where nothing is said
-	Body            Pattern                  `yaml:"body"`     // what the beginning of a good answer matches
-	Timeout         time.Duration            `yaml:"timeout"`  // 3 s, and no longer than the interval
-	Interval        time.Duration            `yaml:"interval"` // 15 s
-	Headers         map[string]config.Secret `yaml:"headers"`
-	Bearer          config.Secret            `yaml:"bearer"`
-	FollowRedirects bool                     `yaml:"follow_redirects"`
+	Name            string                   `yaml:"name" help:"Name of the service in /health and service_health."`
+	URL             string                   `yaml:"url" help:"Where it is asked: http:// or https://."`
+	Status          []int                    `yaml:"status" help:"Codes that a good answer may have."`
+	Body            Pattern                  `yaml:"body" type:"regular expression" help:"Regular expression that the first 64 KiB of a good answer match."`
+	Timeout         time.Duration            `yaml:"timeout" help:"Longest time that an answer may take; never longer than the interval."`
+	Interval        time.Duration            `yaml:"interval" help:"How often it is asked."`
+	Headers         map[string]config.Secret `yaml:"headers" help:"Headers that are sent along, each with its value."`
+	Bearer          config.Secret            `yaml:"bearer" help:"Token that is sent as Authorization: Bearer."`
+	FollowRedirects bool                     `yaml:"follow_redirects" help:"Whether to follow redirects; credentials are never sent to another server."`
 }
 
 // What holds where the configuration says nothing.

@@ -38,32 +38,32 @@ type backend struct {
 // file is the configuration file. Its auth_modules are those of postgres_exporter, with a list of the targets that
 // each may be used for.
 type file struct {
-	Targets     []source              `yaml:"targets"`
-	AuthModules map[string]authModule `yaml:"auth_modules"`
-	Queries     []string              `yaml:"queries"` // files, as --queries.file
-	Dependents  []health.Dependent    `yaml:"dependents"`
+	Targets     []source              `yaml:"targets" help:"Servers whose metrics /metrics serves, beside that of the environment."`
+	AuthModules map[string]authModule `yaml:"auth_modules" help:"Credentials for /probe, by the name that its parameter auth_module gives."`
+	Queries     []string              `yaml:"queries" help:"Files with queries of your own, as --queries.file; relative to this file."`
+	Dependents  []health.Dependent    `yaml:"dependents" help:"HTTP services before the servers that /health tells of, too."`
 }
 
 // source is one database: a connection string whole, or its parts.
 type source struct {
-	Service  string        `yaml:"service"`
-	DSN      config.Secret `yaml:"dsn"`
-	URI      config.Secret `yaml:"uri"` // host:port/database?options
-	User     config.Secret `yaml:"user"`
-	Password config.Secret `yaml:"password"`
-	Health   *writeProbe   `yaml:"health"` // nil: what the flags say
+	Service  string        `yaml:"service" help:"Name of the target in /health and service_health."`
+	DSN      config.Secret `yaml:"dsn" help:"Connection string whole, as a URL or keywords."`
+	URI      config.Secret `yaml:"uri" help:"Where the server is, as host:port/database?options, with user and password beside it."`
+	User     config.Secret `yaml:"user" help:"Role to log in as."`
+	Password config.Secret `yaml:"password" help:"Its password."`
+	Health   *writeProbe   `yaml:"health" help:"What the health check may write; what the flags --health.* say where it is left out."`
 }
 
 type authModule struct {
-	Type     string            `yaml:"type"`
-	UserPass userPass          `yaml:"userpass"`
-	Options  map[string]string `yaml:"options"`
-	Targets  []string          `yaml:"targets"`
+	Type     string            `yaml:"type" help:"How to log in; there is only userpass."`
+	UserPass userPass          `yaml:"userpass" help:"The credentials."`
+	Options  map[string]string `yaml:"options" help:"Options of the connection, such as sslmode: verify-full."`
+	Targets  []string          `yaml:"targets" help:"Where the credentials may go, as host or host:port with * and ?; nowhere without it."`
 }
 
 type userPass struct {
-	Username string        `yaml:"username"`
-	Password config.Secret `yaml:"password"`
+	Username string        `yaml:"username" help:"Role to log in as."`
+	Password config.Secret `yaml:"password" help:"Its password."`
 }
 
 // Flags adds the flags of this exporter.

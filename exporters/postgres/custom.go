@@ -33,16 +33,16 @@ func (q *queries) flags(a *kingpin.Application) {
 
 // customFile is a file of users' own tables.
 type customFile struct {
-	Tables []customTable `yaml:"tables"`
+	Tables []customTable `yaml:"tables" help:"Tables of metrics, each of one query."`
 }
 
 // customTable is a table with what only PostgreSQL has.
 type customTable struct {
 	collect.TableYAML `yaml:",inline"`
-	Databases         []string      `yaml:"databases,omitempty,flow"`   // asked only where the target names one of them
-	EachDatabase      bool          `yaml:"each_database,omitempty"`    // asked of discovered databases as well
-	SearchPath        []string      `yaml:"search_path,omitempty,flow"` // where names without a schema are looked for
-	Timeout           time.Duration `yaml:"timeout,omitempty"`
+	Databases         []string      `yaml:"databases,omitempty,flow" help:"Databases that are asked, with * and ?; the target's without it."`
+	EachDatabase      bool          `yaml:"each_database,omitempty" help:"Whether discovered databases are asked as well."`
+	SearchPath        []string      `yaml:"search_path,omitempty,flow" help:"Schemas in which names without one are looked for."`
+	Timeout           time.Duration `yaml:"timeout,omitempty" help:"Longest time that the query may take."`
 	file              string
 }
 

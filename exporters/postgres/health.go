@@ -15,10 +15,10 @@ import (
 
 // writeProbe is the health key of a target: whether the health check writes, and where to.
 type writeProbe struct {
-	Write  bool   `yaml:"write"`
-	Table  string `yaml:"table"`
-	Create bool   `yaml:"create"`
-	ID     string `yaml:"id"`
+	Write  bool   `yaml:"write" help:"Whether the health check writes a row of its own."`
+	Table  string `yaml:"table" help:"Table that it writes to; in the schema public unless it names another."`
+	Create bool   `yaml:"create" help:"Whether to create the table where it is missing."`
+	ID     string `yaml:"id" help:"Key of this exporter's row; the host's name and /postgres-exporter without it."`
 }
 
 const defaultHealthTable = "alfred_health_check"

@@ -15,11 +15,11 @@ import (
 
 // tlsFiles is what a connection with TLS needs beside the address. It is read anew at each connect.
 type tlsFiles struct {
-	CA         string `yaml:"ca_file"`
-	Cert       string `yaml:"cert_file"`
-	Key        string `yaml:"key_file"`
-	ServerName string `yaml:"server_name"`
-	SkipVerify bool   `yaml:"insecure_skip_verify"`
+	CA         string `yaml:"ca_file" help:"Certificates of the authorities that the server's must be of; those of the system without it."`
+	Cert       string `yaml:"cert_file" help:"Certificate that is shown to the server."`
+	Key        string `yaml:"key_file" help:"Key of that certificate."`
+	ServerName string `yaml:"server_name" help:"Name that the server's certificate must have; the host of the address without it."`
+	SkipVerify bool   `yaml:"insecure_skip_verify" help:"Whether to leave the certificate unverified."`
 }
 
 // apply reads the files. Without a CA those of the system hold.

@@ -29,21 +29,21 @@ type backend struct {
 
 // file is the configuration file.
 type file struct {
-	Targets     []source              `yaml:"targets"`
-	AuthModules map[string]authModule `yaml:"auth_modules"`
-	Dependents  []health.Dependent    `yaml:"dependents"`
+	Targets     []source              `yaml:"targets" help:"Servers whose metrics /metrics serves, beside that of the environment."`
+	AuthModules map[string]authModule `yaml:"auth_modules" help:"Credentials for /probe and /scrape, by the name that their parameter auth_module gives."`
+	Dependents  []health.Dependent    `yaml:"dependents" help:"HTTP services before the servers that /health tells of, too."`
 }
 
 // source is one server.
 type source struct {
-	Service  string            `yaml:"service"`
-	URI      config.Secret     `yaml:"uri"` // redis://user:password@host:port/database
-	User     string            `yaml:"user"`
-	Password config.Secret     `yaml:"password"`
-	TLS      tlsFiles          `yaml:"tls"`
-	Renamed  map[string]string `yaml:"renamed_commands"` // what the server calls them; "" for one it must not be asked
-	Health   *writeProbe       `yaml:"health"`           // nil: what the flags say
-	Cluster  bool              `yaml:"cluster"`          // keys are asked of the nodes that have them
+	Service  string            `yaml:"service" help:"Name of the target in /health and service_health."`
+	URI      config.Secret     `yaml:"uri" help:"Where the server is, as in --redis.addr."`
+	User     string            `yaml:"user" help:"User to log in as."`
+	Password config.Secret     `yaml:"password" help:"Its password."`
+	TLS      tlsFiles          `yaml:"tls" help:"What TLS needs beside the address."`
+	Renamed  map[string]string `yaml:"renamed_commands" help:"What the server calls commands; \"\" for one that it must not be asked."`
+	Health   *writeProbe       `yaml:"health" help:"What the health check may write; what the flags --health.* say where it is left out."`
+	Cluster  bool              `yaml:"cluster" help:"Whether keys to check are asked of the nodes of the cluster that have them."`
 
 	timeout    time.Duration
 	clientName string
@@ -51,15 +51,15 @@ type source struct {
 
 // authModule is what a probe logs in with, and where.
 type authModule struct {
-	UserPass userPass          `yaml:"userpass"`
-	TLS      tlsFiles          `yaml:"tls"`
-	Renamed  map[string]string `yaml:"renamed_commands"`
-	Targets  []string          `yaml:"targets"`
+	UserPass userPass          `yaml:"userpass" help:"The credentials."`
+	TLS      tlsFiles          `yaml:"tls" help:"What TLS needs beside the address."`
+	Renamed  map[string]string `yaml:"renamed_commands" help:"What the servers call commands; \"\" for one that they must not be asked."`
+	Targets  []string          `yaml:"targets" help:"Where the credentials may go, as host or host:port with * and ?; nowhere without it."`
 }
 
 type userPass struct {
-	Username string        `yaml:"username"`
-	Password config.Secret `yaml:"password"`
+	Username string        `yaml:"username" help:"User to log in as."`
+	Password config.Secret `yaml:"password" help:"Its password."`
 }
 
 // Flags adds the flags of this exporter.

@@ -14,9 +14,9 @@ import (
 
 // writeProbe is the health key of a target: whether the health check writes, and what.
 type writeProbe struct {
-	Write bool          `yaml:"write"`
-	Key   string        `yaml:"key"`
-	TTL   time.Duration `yaml:"ttl"`
+	Write bool          `yaml:"write" help:"Whether the health check writes a key of its own."`
+	Key   string        `yaml:"key" help:"Key that it writes; alfred_health_check:HOST/redis-exporter without it."`
+	TTL   time.Duration `yaml:"ttl" help:"Time after which the key expires."`
 }
 
 const (

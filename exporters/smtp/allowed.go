@@ -17,8 +17,8 @@ import (
 // allowed says what /probe may reach: names as patterns, and networks in which the address must be to which a name
 // leads. Networks alone allow every name that leads into them.
 type allowed struct {
-	Targets  []string `yaml:"targets"`
-	Networks []string `yaml:"networks"`
+	Targets  []string `yaml:"targets" help:"Names that may be reached, as host or host:port with * and ?."`
+	Networks []string `yaml:"networks" help:"Networks in which the address must be to which a name leads; alone they allow every such name."`
 
 	prefixes []netip.Prefix
 }

@@ -40,21 +40,21 @@ type backend struct {
 
 // file is the configuration file.
 type file struct {
-	Modules    map[string]*module `yaml:"modules"`
-	Targets    []source           `yaml:"targets"`
-	Probe      allowed            `yaml:"probe"`    // for every module
-	Resolver   string             `yaml:"resolver"` // host:port of the DNS server to ask; those of the system
-	Dependents []health.Dependent `yaml:"dependents"`
+	Modules    map[string]*module `yaml:"modules" help:"How to probe servers, by name; beside smtp, smtp_starttls, smtps and submission, or in their place."`
+	Targets    []source           `yaml:"targets" help:"Servers whose metrics /metrics serves, beside that of --target."`
+	Probe      allowed            `yaml:"probe" help:"What /probe may reach with modules that name nothing themselves and have no credentials."`
+	Resolver   string             `yaml:"resolver" help:"DNS server to ask, as host:port; those of the system without it."`
+	Dependents []health.Dependent `yaml:"dependents" help:"HTTP services before the servers that /health tells of, too."`
 }
 
 // source is one server that /metrics tells of.
 type source struct {
-	Target  string `yaml:"target"` // host, host:port, unix:/path; a domain where the module says mx: true
-	Module  string `yaml:"module"`
-	Service string `yaml:"service"`
+	Target  string `yaml:"target" help:"The server, as host, host:port or unix:/path; a domain where the module has mx."`
+	Module  string `yaml:"module" help:"How it is probed."`
+	Service string `yaml:"service" help:"Name of the target in /health and service_health."`
 
-	RoundTrip *roundTrip  `yaml:"round_trip"`
-	Queue     *queuePlace `yaml:"queue"`
+	RoundTrip *roundTrip  `yaml:"round_trip" help:"Sends messages through the target and looks for them where they should arrive; off without it."`
+	Queue     *queuePlace `yaml:"queue" help:"Where the queue of the target can be read on this host."`
 }
 
 // Flags adds the flags of this exporter.

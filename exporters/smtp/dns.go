@@ -32,10 +32,10 @@ var (
 
 // dnsChecks says what of a target's records in DNS is looked at.
 type dnsChecks struct {
-	Domain string        `yaml:"domain"` // whose mail goes to the target; the target itself where it is a domain
-	Checks []string      `yaml:"checks"` // all that make sense
-	Lists  []string      `yaml:"dnsbl"`  // zones of lists of blocked addresses; none
-	Every  time.Duration `yaml:"every"`
+	Domain string        `yaml:"domain" help:"Domain whose mail goes to the target; the target itself where it is a domain."`
+	Checks []string      `yaml:"checks" help:"What is looked at; all that make sense without it."`
+	Lists  []string      `yaml:"dnsbl" help:"Zones of lists of blocked addresses that are asked."`
+	Every  time.Duration `yaml:"every" help:"How often."`
 }
 
 // prepare fills in what the configuration leaves out and reports what cannot work.

@@ -22,28 +22,28 @@ import (
 
 // module says how to probe a server. The keys that blackbox_exporter has too are named as there.
 type module struct {
-	Protocol string                           `yaml:"protocol"` // smtp or lmtp
-	Port     string                           `yaml:"port"`     // where the target names none
-	MX       bool                             `yaml:"mx"`       // the target is a domain, whose MX hosts are probed
-	Timeout  time.Duration                    `yaml:"timeout"`
-	Timeouts map[dialogue.Phase]time.Duration `yaml:"timeouts"`
+	Protocol string                           `yaml:"protocol" help:"smtp or lmtp."`
+	Port     string                           `yaml:"port" help:"Port where the target names none; for lmtp 24."`
+	MX       bool                             `yaml:"mx" help:"Whether the target is a domain, each of whose MX hosts is probed."`
+	Timeout  time.Duration                    `yaml:"timeout" help:"Longest time that the probe may take."`
+	Timeouts map[dialogue.Phase]time.Duration `yaml:"timeouts" key:"PHASE" help:"Longest times of single phases."`
 
-	PreferredIP string     `yaml:"preferred_ip_protocol"` // ip4 or ip6
-	Fallback    *bool      `yaml:"ip_protocol_fallback"`
+	PreferredIP string     `yaml:"preferred_ip_protocol" help:"ip4 or ip6: which address of a name is taken."`
+	Fallback    *bool      `yaml:"ip_protocol_fallback" help:"Whether to take an address of the other family where there is none of the preferred one."`
 	SourceIP    netip.Addr `yaml:"-"`
-	Source      string     `yaml:"source_ip_address"`
-	ProxyHeader byte       `yaml:"proxy_protocol"` // 1 or 2
+	Source      string     `yaml:"source_ip_address" help:"Address to connect from."`
+	ProxyHeader byte       `yaml:"proxy_protocol" help:"Version of the PROXY protocol whose header is sent first: 1 or 2."`
 
-	Hello     string           `yaml:"hello"` // the name to greet with; that of this host
-	Until     dialogue.Phase   `yaml:"until"`
-	TLS       dialogue.TLSMode `yaml:"tls"`
-	TLSConfig tlsConfig        `yaml:"tls_config"`
-	Auth      *auth            `yaml:"auth"`
-	Message   *message         `yaml:"message"`
-	RelayTest string           `yaml:"relay_test"`
-	Require   require          `yaml:"require"`
-	DNS       *dnsChecks       `yaml:"dns"`
-	Probe     allowed          `yaml:"probe"`
+	Hello     string           `yaml:"hello" help:"Name to greet with; that of this host without it."`
+	Until     dialogue.Phase   `yaml:"until" help:"Last phase of the probe: connect, tls, banner, ehlo, starttls, auth, mail, rcpt or data; as far as the other keys make sense of without it."`
+	TLS       dialogue.TLSMode `yaml:"tls" help:"none, opportunistic, starttls or implicit."`
+	TLSConfig tlsConfig        `yaml:"tls_config" help:"What TLS needs beside the target."`
+	Auth      *auth            `yaml:"auth" help:"Logs in, over TLS that verifies."`
+	Message   *message         `yaml:"message" help:"The message of a probe that goes as far as mail, rcpt or data."`
+	RelayTest string           `yaml:"relay_test" help:"Foreign address that the server must refuse as a recipient; nothing is sent there."`
+	Require   require          `yaml:"require" help:"What the server must have beside answering."`
+	DNS       *dnsChecks       `yaml:"dns" help:"Looks at the target's records in DNS; off without it."`
+	Probe     allowed          `yaml:"probe" help:"What /probe may reach with this module."`
 
 	name  string
 	print string // what tells it from others
@@ -53,33 +53,33 @@ type module struct {
 
 // tlsConfig has the keys of the same name in Prometheus' configuration.
 type tlsConfig struct {
-	CAFile     string `yaml:"ca_file"`
-	CertFile   string `yaml:"cert_file"`
-	KeyFile    string `yaml:"key_file"`
-	ServerName string `yaml:"server_name"`
-	Insecure   bool   `yaml:"insecure_skip_verify"` // the certificate is looked at all the same
-	MinVersion string `yaml:"min_version"`          // TLS10 to TLS13
+	CAFile     string `yaml:"ca_file" help:"Certificates of the authorities that the server's must be of; those of the system without it."`
+	CertFile   string `yaml:"cert_file" help:"Certificate that is shown to the server."`
+	KeyFile    string `yaml:"key_file" help:"Key of that certificate."`
+	ServerName string `yaml:"server_name" help:"Name that the server's certificate must have; the target's without it."`
+	Insecure   bool   `yaml:"insecure_skip_verify" help:"Whether to go on where the certificate does not verify; it is looked at all the same."`
+	MinVersion string `yaml:"min_version" help:"Oldest version of TLS that is good: TLS10, TLS11, TLS12 or TLS13."`
 }
 
 type auth struct {
-	Username   string        `yaml:"username"`
-	Password   config.Secret `yaml:"password"`
-	Mechanisms []string      `yaml:"mechanisms"`
-	Exposed    bool          `yaml:"send_password_where_others_can_steal_it"`
+	Username   string        `yaml:"username" help:"User to log in as."`
+	Password   config.Secret `yaml:"password" help:"Its password."`
+	Mechanisms []string      `yaml:"mechanisms" help:"PLAIN, LOGIN, XOAUTH2 or OAUTHBEARER: those that may be used."`
+	Exposed    bool          `yaml:"send_password_where_others_can_steal_it" help:"Whether to send the password without verified TLS."`
 }
 
 // message is the mail of a probe that goes as far as mail, rcpt or data.
 type message struct {
-	From string `yaml:"from"` // empty: the null sender
-	To   string `yaml:"to"`
-	Size int    `yaml:"size"` // in bytes, filled up
+	From string `yaml:"from" help:"Sender; the null sender without it."`
+	To   string `yaml:"to" help:"Recipient."`
+	Size int    `yaml:"size" help:"Size in bytes that the message is filled up to."`
 }
 
 // require is what a server must have beside answering.
 type require struct {
-	Extensions  []string                 `yaml:"extensions"`
-	Codes       map[dialogue.Phase][]int `yaml:"codes"`
-	MinValidity time.Duration            `yaml:"min_validity"` // of the certificates
+	Extensions  []string                 `yaml:"extensions" help:"Extensions that the server must offer."`
+	Codes       map[dialogue.Phase][]int `yaml:"codes" key:"PHASE" help:"Codes that the reply may have, in place of the usual ones."`
+	MinValidity time.Duration            `yaml:"min_validity" help:"How long the certificates must still be valid."`
 }
 
 const (

@@ -23,9 +23,9 @@ const (
 
 // queuePlace is where the queue of a target on this host can be read: one of them.
 type queuePlace struct {
-	Showq   string `yaml:"postfix_showq"` // the path of a socket, such as /var/spool/postfix/public/showq
-	Postfix string `yaml:"postfix_spool"` // the path of a folder, such as /var/spool/postfix
-	Exim    string `yaml:"exim_spool"`    // likewise, such as /var/spool/exim4
+	Showq   string `yaml:"postfix_showq" help:"Path of Postfix' socket for its queue, such as /var/spool/postfix/public/showq."`
+	Postfix string `yaml:"postfix_spool" help:"Folder of Postfix' queue, such as /var/spool/postfix."`
+	Exim    string `yaml:"exim_spool" help:"Folder of Exim's queue, such as /var/spool/exim4."`
 }
 
 func (q *queuePlace) source() (queue.Source, error) {

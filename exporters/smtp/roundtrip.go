@@ -29,52 +29,52 @@ const (
 
 // roundTrip sends messages through a target, as its module says, and looks for them where they should arrive.
 type roundTrip struct {
-	From      string        `yaml:"from"`    // of the header, and the domain of the Message-ID
-	Bounces   string        `yaml:"bounces"` // who gets what cannot be delivered; nobody, by the null sender
-	To        string        `yaml:"to"`
-	Every     time.Duration `yaml:"every"`
-	LostAfter time.Duration `yaml:"lost_after"`
-	InFlight  int           `yaml:"in_flight"` // how many messages may be under way
-	Secret    config.Secret `yaml:"secret"`    // that signs the messages, so that no others are taken for ours
+	From      string        `yaml:"from" help:"Sender in the header, whose domain is that of the Message-ID."`
+	Bounces   string        `yaml:"bounces" help:"Who gets what cannot be delivered; nobody without it, by the null sender."`
+	To        string        `yaml:"to" help:"Recipient of the messages."`
+	Every     time.Duration `yaml:"every" help:"How often a message is sent."`
+	LostAfter time.Duration `yaml:"lost_after" help:"Time after which a message counts as lost."`
+	InFlight  int           `yaml:"in_flight" help:"How many messages may be under way."`
+	Secret    config.Secret `yaml:"secret" help:"Secret that signs the messages, so that no others are taken for ours."`
 	Mailbox   struct {      // one of them
-		IMAP    *accountConfig `yaml:"imap"`
-		POP3    *accountConfig `yaml:"pop3"`
-		Maildir *maildirConfig `yaml:"maildir"`
-		Mailpit *apiConfig     `yaml:"mailpit"`
-		MailHog *apiConfig     `yaml:"mailhog"`
-	} `yaml:"mailbox"`
+		IMAP    *accountConfig `yaml:"imap" help:"A mailbox that is read by IMAP."`
+		POP3    *accountConfig `yaml:"pop3" help:"A mailbox that is read by POP3."`
+		Maildir *maildirConfig `yaml:"maildir" help:"A Maildir on this host."`
+		Mailpit *apiConfig     `yaml:"mailpit" help:"A Mailpit, by its API."`
+		MailHog *apiConfig     `yaml:"mailhog" help:"A MailHog, by its API."`
+	} `yaml:"mailbox" help:"Where the messages arrive: one of these."`
 
 	key string // read from Secret
 }
 
 // trust says whose certificates are good.
 type trust struct {
-	CAFile     string `yaml:"ca_file"`
-	ServerName string `yaml:"server_name"`
+	CAFile     string `yaml:"ca_file" help:"Certificates of the authorities that the server's must be of; those of the system without it."`
+	ServerName string `yaml:"server_name" help:"Name that the server's certificate must have; the host of the address without it."`
 }
 
 type accountConfig struct {
-	Address   string           `yaml:"address"` // host, or host:port
-	TLS       dialogue.TLSMode `yaml:"tls"`     // implicit, starttls or none
-	TLSConfig trust            `yaml:"tls_config"`
-	Username  string           `yaml:"username"`
-	Password  config.Secret    `yaml:"password"`
-	Folders   []string         `yaml:"folders"` // of IMAP, to look in
-	Exposed   bool             `yaml:"send_password_where_others_can_steal_it"`
+	Address   string           `yaml:"address" help:"Server of the mailbox, as host or host:port."`
+	TLS       dialogue.TLSMode `yaml:"tls" help:"implicit, starttls or none."`
+	TLSConfig trust            `yaml:"tls_config" help:"Whose certificates are good."`
+	Username  string           `yaml:"username" help:"User to log in as."`
+	Password  config.Secret    `yaml:"password" help:"Its password."`
+	Folders   []string         `yaml:"folders" help:"Folders of IMAP to look in; INBOX without it."`
+	Exposed   bool             `yaml:"send_password_where_others_can_steal_it" help:"Whether to send the password without verified TLS."`
 
 	roots *x509.CertPool
 }
 
 type maildirConfig struct {
-	Path    string   `yaml:"path"`
-	Folders []string `yaml:"folders"`
+	Path    string   `yaml:"path" help:"Path of the Maildir."`
+	Folders []string `yaml:"folders" help:"Folders below it to look in, too."`
 }
 
 type apiConfig struct {
-	URL       string        `yaml:"url"`
-	TLSConfig trust         `yaml:"tls_config"`
-	Username  string        `yaml:"username"`
-	Password  config.Secret `yaml:"password"`
+	URL       string        `yaml:"url" help:"Where the API is."`
+	TLSConfig trust         `yaml:"tls_config" help:"Whose certificates are good."`
+	Username  string        `yaml:"username" help:"User, where the API wants one."`
+	Password  config.Secret `yaml:"password" help:"Its password."`
 
 	roots *x509.CertPool
 }

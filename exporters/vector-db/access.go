@@ -21,26 +21,26 @@ import (
 // access is how to speak with a server, with the credentials that are for it alone. There is no way to leave a
 // certificate unverified.
 type access struct {
-	Type        string                   `yaml:"type"`
-	APIKey      config.Secret            `yaml:"api_key"` // sent in the way of the kind of server
-	Bearer      config.Secret            `yaml:"bearer"`
-	User        string                   `yaml:"user"`
-	Password    config.Secret            `yaml:"password"`
-	Headers     map[string]config.Secret `yaml:"headers"`
-	TLS         certificates             `yaml:"tls"`
-	Tenant      string                   `yaml:"tenant"`   // Chroma
-	Database    string                   `yaml:"database"` // Chroma, Milvus
-	Native      []string                 `yaml:"native"`
-	NativeURL   string                   `yaml:"native_url"`
-	Collections *filter                  `yaml:"collections"` // nil: what the flags say
+	Type        string                   `yaml:"type" help:"Kind of the server: qdrant, weaviate, chroma, milvus, pgvector or redis; without it the server is asked."`
+	APIKey      config.Secret            `yaml:"api_key" help:"Key, sent in the way of the kind of server."`
+	Bearer      config.Secret            `yaml:"bearer" help:"Token that is sent as Authorization: Bearer, for a proxy."`
+	User        string                   `yaml:"user" help:"Account instead of a key."`
+	Password    config.Secret            `yaml:"password" help:"Its password."`
+	Headers     map[string]config.Secret `yaml:"headers" help:"Headers that are sent along, each with its value."`
+	TLS         certificates             `yaml:"tls" help:"What TLS needs; a certificate is always verified."`
+	Tenant      string                   `yaml:"tenant" help:"Tenant of Chroma; its default_tenant without it."`
+	Database    string                   `yaml:"database" help:"Database of Chroma or Milvus; theirs of the name default without it."`
+	Native      []string                 `yaml:"native" help:"Families of the server's own metrics to pass on, whole or by their beginning and *."`
+	NativeURL   string                   `yaml:"native_url" help:"Where the server's own metrics are, if not in their usual place."`
+	Collections *filter                  `yaml:"collections" help:"Which collections are told of; what the flags --collections.* say where it is left out."`
 }
 
 // certificates are files.
 type certificates struct {
-	CA         string `yaml:"ca_file"` // "": the system's authorities
-	Cert       string `yaml:"cert_file"`
-	Key        string `yaml:"key_file"`
-	ServerName string `yaml:"server_name"`
+	CA         string `yaml:"ca_file" help:"Certificates of the authorities that the server's must be of; those of the system without it."`
+	Cert       string `yaml:"cert_file" help:"Certificate that is shown to the server."`
+	Key        string `yaml:"key_file" help:"Key of that certificate."`
+	ServerName string `yaml:"server_name" help:"Name that the server's certificate must have; the host of the URL without it."`
 }
 
 // secrets lists them in an order that does not change: key, bearer, password, headers.

@@ -37,31 +37,31 @@ type settings struct {
 
 // file is the configuration file.
 type file struct {
-	Targets    []target           `yaml:"targets"`
-	Modules    map[string]module  `yaml:"auth_modules"`
-	Dependents []health.Dependent `yaml:"dependents"`
+	Targets    []target           `yaml:"targets" help:"Servers whose metrics /metrics serves, beside that of the environment."`
+	Modules    map[string]module  `yaml:"auth_modules" help:"How to speak with servers of /probe, by the name that its parameter auth_module gives."`
+	Dependents []health.Dependent `yaml:"dependents" help:"HTTP services before the servers that /health tells of, too."`
 }
 
 // target is one server.
 type target struct {
-	Service string `yaml:"service"`
-	URL     string `yaml:"url"`
+	Service string `yaml:"service" help:"Name of the target in /health and service_health."`
+	URL     string `yaml:"url" help:"Where the server is, without credentials."`
 	access  `yaml:",inline"`
 	quality `yaml:",inline"`
 }
 
 // module is how to speak with the servers that /probe may be asked for.
 type module struct {
-	Scheme  string   `yaml:"scheme"` // http unless it says https
-	Targets []string `yaml:"targets"`
+	Scheme  string   `yaml:"scheme" help:"Scheme of the servers' URLs; the first of the type's without it."`
+	Targets []string `yaml:"targets" help:"Where the credentials may go, as host or host:port with * and ?; nowhere without it."`
 	access  `yaml:",inline"`
 }
 
 // filter chooses the collections that are told of.
 type filter struct {
-	Include string `yaml:"include"`
-	Exclude string `yaml:"exclude"`
-	Max     int    `yaml:"max"`
+	Include string `yaml:"include" help:"Regular expression for the whole names of the collections to tell of."`
+	Exclude string `yaml:"exclude" help:"Regular expression for the whole names of collections to leave out."`
+	Max     int    `yaml:"max" help:"Most collections to tell of, the first by name."`
 }
 
 const defaultMaxCollections = 1000

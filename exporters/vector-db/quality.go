@@ -20,29 +20,29 @@ import (
 
 // quality is what is done beside the scrapes of a target: nothing, unless it is asked for.
 type quality struct {
-	Canary *canarySettings `yaml:"canary"`
-	Recall *recallSettings `yaml:"recall"`
+	Canary *canarySettings `yaml:"canary" help:"Lets the exporter write, read, find and delete a vector of its own; off without it."`
+	Recall *recallSettings `yaml:"recall" help:"Lets the exporter measure how many of the nearest vectors searches find; off without it."`
 }
 
 type canarySettings struct {
-	Every      time.Duration `yaml:"every"`
-	Collection string        `yaml:"collection"`
+	Every      time.Duration `yaml:"every" help:"How often."`
+	Collection string        `yaml:"collection" help:"Collection of its own, which it makes."`
 }
 
 type recallSettings struct {
-	Collections []place       `yaml:"collections"`
-	Every       time.Duration `yaml:"every"`
-	K           int           `yaml:"k"`
-	Queries     int           `yaml:"queries"`
-	MaxVectors  int64         `yaml:"max_vectors"`
-	MaxBytes    int64         `yaml:"max_bytes"`
-	MaxTime     time.Duration `yaml:"max_time"`
+	Collections []place       `yaml:"collections" help:"What is measured."`
+	Every       time.Duration `yaml:"every" help:"How often."`
+	K           int           `yaml:"k" help:"How many of the nearest vectors are compared."`
+	Queries     int           `yaml:"queries" help:"How many stored vectors are searched for."`
+	MaxVectors  int64         `yaml:"max_vectors" help:"Most vectors of a collection that is measured."`
+	MaxBytes    int64         `yaml:"max_bytes" help:"Most bytes of vectors that the exporter reads to compare them itself."`
+	MaxTime     time.Duration `yaml:"max_time" help:"Longest time that one measurement may take."`
 }
 
 // place is a collection, and one of its vectors where it has several.
 type place struct {
-	Name   string `yaml:"name"`
-	Vector string `yaml:"vector"`
+	Name   string `yaml:"name" help:"Name of the collection."`
+	Vector string `yaml:"vector" help:"Which of its vectors, where it has several."`
 }
 
 // Bounds on what may be asked for.
