@@ -84,6 +84,29 @@ type Narrator interface {
 	Narrate(ctx context.Context, query url.Values, trusted bool, to io.Writer) (good bool, err error)
 }
 
+// Configurable is a Backend with files of configuration, for the reference.
+type Configurable interface {
+	// Files gives what each file may hold.
+	Files() []File
+}
+
+// File is a file of configuration. Holds is a struct as config.Keys takes it.
+type File struct {
+	Flag  string // that names it: config.file
+	Holds any
+}
+
+// Environmental is a Backend that reads variables of the environment which are no flags, for the reference.
+type Environmental interface {
+	Environment() []Variable
+}
+
+// Variable is a variable of the environment, or several of one meaning separated by commas.
+type Variable struct {
+	Name string
+	Help string
+}
+
 // Command carries out a subcommand and gives the exit code of the process.
 type Command func(stdout, stderr io.Writer) (int, error)
 
@@ -121,16 +144,19 @@ type Finding struct {
 type program struct {
 	Exporter
 	stdout, stderr io.Writer
+	kingpin        *kingpin.Application
 	catalogue      collect.Catalogue
 	log            *slog.Logger
 
 	web           *web.FlagConfig
 	telemetryPath *string
 	timeout       *time.Duration
+	maxProbed     *int
 	collectors    map[string]*bool
 	logConfig     *promslog.Config
 	healthURL     *string
 	narrated      *string            // the target of `scrape TARGET`
+	page          *string            // of the documentation
 	own           map[string]Command // the backend's subcommands
 }
 
@@ -148,6 +174,7 @@ func (e Exporter) Run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return p.fail(1, err)
 	}
+	p.kingpin = app
 	done := false // kingpin has answered --help or --version
 	app.Terminate(func(int) { done = true })
 	command, err := app.Parse(args)
@@ -159,6 +186,9 @@ func (e Exporter) Run(args []string, stdout, stderr io.Writer) int {
 	}
 	if *p.timeout <= 0 {
 		return p.fail(2, errors.New("--collection-timeout must be longer than nothing, such as 10s"))
+	}
+	if *p.maxProbed < 1 {
+		return p.fail(2, errors.New("--probe.max-targets must be above 0"))
 	}
 	p.logConfig.Writer = stderr
 	p.log = promslog.New(p.logConfig)
@@ -181,6 +211,8 @@ func (p *program) flags() (*kingpin.Application, error) {
 		Default("/metrics").Envar(p.Env + "_WEB_TELEMETRY_PATH").String()
 	p.timeout = app.Flag("collection-timeout", "Longest time that a scrape may take. Prometheus' own timeout, less a margin, holds where it is shorter.").
 		Default("10s").Envar(p.Env + "_COLLECTION_TIMEOUT").Duration()
+	p.maxProbed = app.Flag("probe.max-targets", "Targets that /probe may be asked for at the same time, and that keep their connections from one probe to the next.").
+		Default("1000").Envar(p.Env + "_PROBE_MAX_TARGETS").Int()
 	p.Backend.Flags(app)
 	catalogue, err := p.Backend.Catalogue()
 	if err == nil {

@@ -106,9 +106,8 @@ func TestGuardAddress(t *testing.T) {
 
 // Above the number of requests that may be in flight, one more is told to come back.
 func TestLimit(t *testing.T) {
-	s := &server{slots: make(chan struct{}, 1)}
 	entered, release := make(chan struct{}), make(chan struct{})
-	handler := s.limit(func(http.ResponseWriter, *http.Request) { close(entered); <-release })
+	handler := limit(make(chan struct{}, 1), func(http.ResponseWriter, *http.Request) { close(entered); <-release })
 	go handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	<-entered
 	second := httptest.NewRecorder()

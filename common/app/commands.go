@@ -35,7 +35,8 @@ func (p *program) commands(app *kingpin.Application) {
 	if backend, ok := p.Backend.(Commander); ok {
 		p.own = backend.Commands(app)
 	}
-	app.Command("docs", "Print the metrics and collectors as Markdown.").Hidden()
+	p.page = app.Command("docs", "Print a page of the documentation as Markdown.").Hidden().
+		Arg("page", "metrics, or reference: commands, flags, configuration, pages and reasons.").Default("metrics").Enum("metrics", "reference")
 }
 
 func (p *program) command(name string) int {
@@ -52,8 +53,7 @@ func (p *program) command(name string) int {
 	case "doctor":
 		return p.doctor()
 	case "docs":
-		_, _ = io.WriteString(p.stdout, p.Docs(p.catalogue))
-		return 0
+		return p.docs()
 	}
 	if own := p.own[name]; own != nil {
 		code, err := own(p.stdout, p.stderr)
@@ -113,7 +113,7 @@ func (p *program) scrapeOnce() int {
 	if len(setup.Targets) == 0 {
 		return p.fail(1, errors.New("no target is configured"))
 	}
-	targets := newTargets(p.self(), p.log)
+	targets := newTargets(p.self(), p.log, *p.maxProbed)
 	targets.apply(setup)
 	defer targets.close()
 	ctx, cancel := context.WithTimeout(context.Background(), *p.timeout)

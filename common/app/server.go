@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,7 +24,7 @@ import (
 )
 
 const (
-	maxInFlight   = 64
+	maxInFlight   = 64              // requests, those for probes apart
 	healthLimit   = 3 * time.Second // for the checks behind /health
 	shutdownLimit = 15 * time.Second
 )
@@ -38,7 +39,8 @@ type server struct {
 	reloaded prometheus.Gauge
 	loadedAt prometheus.Gauge
 	refused  prometheus.Counter // requests for a probe
-	slots    chan struct{}
+	slots    chan struct{}      // for requests
+	probing  chan struct{}      // for those for probes
 	stopping atomic.Bool
 
 	mu    sync.Mutex // one reload at a time
@@ -48,7 +50,8 @@ type server struct {
 func newServer(p *program, setup *Setup) *server {
 	s := &server{
 		program: p, renderer: newRenderer(), slots: make(chan struct{}, maxInFlight),
-		targets: newTargets(p.self(), p.log),
+		probing: make(chan struct{}, *p.maxProbed), // so that those which do not answer take no place from those which do
+		targets: newTargets(p.self(), p.log, *p.maxProbed),
 		watch:   health.NewWatch(p.noteDependent),
 		process: prometheus.NewRegistry(),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: p.Program + "_config_last_reload_successful",
@@ -150,30 +153,55 @@ func (s *server) handleSignals(handler *http.Server) <-chan struct{} {
 	return finished
 }
 
-// handler is the map of all routes.
-func (s *server) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET "+*s.telemetryPath, s.limit(s.metrics))
+// route is a page that the exporter serves.
+type route struct {
+	methods, path string // methods are separated by blanks
+	help          string
+	handler       http.Handler
+}
+
+// routes lists all pages.
+func (s *server) routes() []route {
+	alive := func() bool { return !s.stopping.Load() }
+	all := []route{{"GET", *s.telemetryPath, "The metrics of the configured targets and of the exporter, as OpenMetrics, text or protobuf. Its path is that of `--web.telemetry-path`.", s.limit(s.metrics)}}
 	for _, path := range append([]string{"/probe"}, s.Probes...) {
-		mux.Handle("GET "+path, s.limit(s.probe))
+		all = append(all, route{"GET", path, "The metrics of the server that the parameter `target` names, if the configuration allows it.", s.limit(s.probe)})
 	}
 	if s.Finds != "" {
-		mux.Handle("GET "+s.Finds, s.limit(s.discover))
+		all = append(all, route{"GET", s.Finds, "Targets that the exporter finds, for Prometheus' `http_sd_configs`.", s.limit(s.discover)})
 	}
-	mux.Handle("GET /health", s.limit(health.Handler(version.Version, healthLimit, s.check).ServeHTTP))
-	alive := func() bool { return !s.stopping.Load() }
-	mux.Handle("GET /healthz", health.AliveHandler(alive))
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { say(w, "healthy") })
-	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
+	return append(all,
+		route{"GET", "/health", "The state of all services as JSON: code 200 for ok and degraded, 503 for error.", s.limit(health.Handler(version.Version, healthLimit, s.check).ServeHTTP)},
+		route{"GET", "/healthz", "This process alone: 200, or 503 once it is stopping.", health.AliveHandler(alive)},
+		route{"GET", "/-/healthy", "This process alone: 200.", sayHandler("healthy")},
+		route{"GET", "/-/ready", "This process alone: 200, or 503 once it is stopping.", readyHandler(alive)},
+		route{"POST PUT", "/-/reload", "Reads the configuration again, as SIGHUP does; code 500 where it is faulty, and then nothing changes.", http.HandlerFunc(s.reloadHandler)},
+		route{"GET", "/{$}", "A page for people, with the targets and links to the others.", http.HandlerFunc(s.landing)},
+	)
+}
+
+func readyHandler(alive func() bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if !alive() {
 			http.Error(w, "stopping", http.StatusServiceUnavailable)
 			return
 		}
 		say(w, "ready")
 	})
-	mux.HandleFunc("POST /-/reload", s.reloadHandler)
-	mux.HandleFunc("PUT /-/reload", s.reloadHandler)
-	mux.HandleFunc("GET /{$}", s.landing)
+}
+
+func sayHandler(text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { say(w, text) })
+}
+
+// handler serves all routes.
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range s.routes() {
+		for method := range strings.FieldsSeq(r.methods) {
+			mux.Handle(method+" "+r.path, r.handler)
+		}
+	}
 	return secure(mux)
 }
 
@@ -187,12 +215,12 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
-// limit refuses requests above the number that may be in flight.
-func (s *server) limit(next http.HandlerFunc) http.Handler {
+// limit refuses requests for which there is no place left.
+func limit(places chan struct{}, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
+		case places <- struct{}{}:
+			defer func() { <-places }()
 			next(w, r)
 		default:
 			w.Header().Set("Retry-After", "1")

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"container/list"
 	"context"
 	"log/slog"
 	"slices"
@@ -12,20 +13,19 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
-// Bounds on the targets that /probe keeps connections for.
-const (
-	maxProbed  = 1000
-	probedIdle = 10 * time.Minute
-)
+// probedIdle is how long a target that /probe was asked for keeps its connection.
+const probedIdle = 10 * time.Minute
 
 // targets are those that the configuration names, and those that /probe was asked for.
 type targets struct {
 	self *collect.Self
 	log  *slog.Logger
+	most int // that /probe was asked for
 
 	mu     sync.Mutex
 	static []*kept
-	probed map[string]*kept
+	probed map[string]*list.Element // of order
+	order  *list.List               // of *kept: the one that was not asked for the longest comes first
 }
 
 // kept is a target with what it was made from.
@@ -35,8 +35,8 @@ type kept struct {
 	used time.Time
 }
 
-func newTargets(self *collect.Self, log *slog.Logger) *targets {
-	return &targets{self: self, log: log, probed: map[string]*kept{}}
+func newTargets(self *collect.Self, log *slog.Logger, most int) *targets {
+	return &targets{self: self, log: log, most: most, probed: map[string]*list.Element{}, order: list.New()}
 }
 
 // apply makes a configuration the present one. Targets that it leaves as they were keep their connections and counts.
@@ -53,10 +53,9 @@ func (t *targets) apply(setup *Setup) {
 		}
 		t.static = append(t.static, t.make(wanted))
 	}
-	for _, k := range t.probed { // what allows a probe may have changed
-		before = append(before, k)
+	for t.order.Len() > 0 { // what allows a probe may have changed
+		before = append(before, t.forget(t.order.Front()))
 	}
-	t.probed = map[string]*kept{}
 	t.mu.Unlock()
 	closeAll(before)
 }
@@ -88,35 +87,37 @@ func (t *targets) all() []*kept {
 // probe gives the target that /probe was asked for, with the connection that an earlier probe left.
 func (t *targets) probe(wanted Target) *kept {
 	t.mu.Lock()
-	k := t.probed[wanted.Key]
-	if k == nil {
-		k = t.make(wanted)
-		t.probed[wanted.Key] = k
+	at := t.probed[wanted.Key]
+	if at == nil {
+		at = t.order.PushBack(t.make(wanted))
+		t.probed[wanted.Key] = at
 	}
+	k := at.Value.(*kept)
 	k.used = time.Now()
+	t.order.MoveToBack(at)
 	idle := t.evict()
 	t.mu.Unlock()
 	closeAll(idle)
 	return k
 }
 
-// evict takes out the probed targets that were not asked for in a while, and the longest idle one above the bound.
+// evict takes out the probed targets that were not asked for in a while, and the longest idle ones above the bound.
 func (t *targets) evict() []*kept {
 	var idle []*kept
-	var oldest *kept
-	for key, k := range t.probed {
-		if time.Since(k.used) > probedIdle {
-			idle = append(idle, k)
-			delete(t.probed, key)
-		} else if oldest == nil || k.used.Before(oldest.used) {
-			oldest = k
+	for first := t.order.Front(); first != nil; first = t.order.Front() {
+		if len(t.probed) <= t.most && time.Since(first.Value.(*kept).used) <= probedIdle {
+			break
 		}
-	}
-	if len(t.probed) > maxProbed {
-		idle = append(idle, oldest)
-		delete(t.probed, oldest.key)
+		idle = append(idle, t.forget(first))
 	}
 	return idle
+}
+
+// forget takes a probed target out.
+func (t *targets) forget(at *list.Element) *kept {
+	k := t.order.Remove(at).(*kept)
+	delete(t.probed, k.key)
+	return k
 }
 
 // close ends every connection.
