@@ -9,6 +9,20 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
+// docs prints a page of the documentation.
+func (p *program) docs() int {
+	if *p.page == "metrics" {
+		p.print("%s", p.Docs(p.catalogue))
+		return 0
+	}
+	text, err := p.reference()
+	if err != nil {
+		return p.fail(1, err)
+	}
+	p.print("%s", text)
+	return 0
+}
+
 // Docs writes the reference of an exporter's collectors and metrics from its catalogue.
 func (e Exporter) Docs(catalogue collect.Catalogue) string {
 	var b strings.Builder
@@ -42,9 +56,12 @@ func conditions(c *collect.Collector) string {
 func writeFamilies(b *strings.Builder, families []*metric.Family) {
 	b.WriteString("| metric | type | labels | unit | meaning |\n| --- | --- | --- | --- | --- |\n")
 	for _, f := range families {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, quoted(f.Labels), f.BaseUnit(), strings.ReplaceAll(f.Help, "|", "\\|"))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, quoted(f.Labels), f.BaseUnit(), cell(f.Help))
 	}
 }
+
+// cell writes a text so that it stays within its cell of a table.
+func cell(text string) string { return strings.NewReplacer("|", "\\|", "\n", " ").Replace(text) }
 
 func quoted(labels []string) string {
 	labels = slices.Clone(labels)

@@ -163,15 +163,15 @@ type route struct {
 // routes lists all pages.
 func (s *server) routes() []route {
 	alive := func() bool { return !s.stopping.Load() }
-	all := []route{{"GET", *s.telemetryPath, "The metrics of the configured targets and of the exporter, as OpenMetrics, text or protobuf. Its path is that of `--web.telemetry-path`.", s.limit(s.metrics)}}
+	all := []route{{"GET", *s.telemetryPath, "The metrics of the configured targets and of the exporter, as OpenMetrics, text or protobuf. Its path is that of `--web.telemetry-path`.", limit(s.slots, s.metrics)}}
 	for _, path := range append([]string{"/probe"}, s.Probes...) {
-		all = append(all, route{"GET", path, "The metrics of the server that the parameter `target` names, if the configuration allows it.", s.limit(s.probe)})
+		all = append(all, route{"GET", path, "The metrics of the server that the parameter `target` names, if the configuration allows it.", limit(s.probing, s.probe)})
 	}
 	if s.Finds != "" {
-		all = append(all, route{"GET", s.Finds, "Targets that the exporter finds, for Prometheus' `http_sd_configs`.", s.limit(s.discover)})
+		all = append(all, route{"GET", s.Finds, "Targets that the exporter finds, for Prometheus' `http_sd_configs`.", limit(s.slots, s.discover)})
 	}
 	return append(all,
-		route{"GET", "/health", "The state of all services as JSON: code 200 for ok and degraded, 503 for error.", s.limit(health.Handler(version.Version, healthLimit, s.check).ServeHTTP)},
+		route{"GET", "/health", "The state of all services as JSON: code 200 for ok and degraded, 503 for error.", limit(s.slots, health.Handler(version.Version, healthLimit, s.check).ServeHTTP)},
 		route{"GET", "/healthz", "This process alone: 200, or 503 once it is stopping.", health.AliveHandler(alive)},
 		route{"GET", "/-/healthy", "This process alone: 200.", sayHandler("healthy")},
 		route{"GET", "/-/ready", "This process alone: 200, or 503 once it is stopping.", readyHandler(alive)},

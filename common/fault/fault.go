@@ -35,6 +35,33 @@ func Kinds() []Kind {
 	return []Kind{Unreachable, Auth, Denied, Unsupported, Timeout, Busy, Malformed, Limited, Config, Internal}
 }
 
+// Meaning says in a few words what a kind means, for documentation.
+func (k Kind) Meaning() string {
+	switch k {
+	case Unreachable:
+		return "No connection, or it broke."
+	case Auth:
+		return "The server refused the credentials, or its certificate does not convince."
+	case Denied:
+		return "Logged in, but lacking a privilege: `doctor` says which."
+	case Unsupported:
+		return "This server is too old for it or lacks an extension. That is no failure."
+	case Timeout:
+		return "No answer in time."
+	case Busy:
+		return "A lock, a slot or an earlier run is in the way."
+	case Malformed:
+		return "An answer that cannot be read."
+	case Limited:
+		return "An answer larger than the limits."
+	case Config:
+		return "What is configured cannot work, such as a name that the server does not know, or a secret file that is not there."
+	case Internal:
+		return "Our mistake: please report it."
+	}
+	return ""
+}
+
 // Error is an error with its kind. Op says what was being done, in words a person understands.
 type Error struct {
 	Kind Kind

@@ -78,3 +78,15 @@ func TestKindsAreLabels(t *testing.T) {
 		t.Errorf("there are %d kinds, the documentation knows 10", len(seen)-1)
 	}
 }
+
+// Every reason is explained, and only those are.
+func TestKindsAreExplained(t *testing.T) {
+	for _, kind := range Kinds() {
+		if kind.Meaning() == "" {
+			t.Errorf("%s has no meaning", kind)
+		}
+	}
+	if None.Meaning() != "" {
+		t.Error("no fault has a meaning")
+	}
+}
