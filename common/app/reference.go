@@ -110,7 +110,7 @@ func (p *program) flagGroups() []flagGroup {
 	return []flagGroup{
 		{"", func(f *kingpin.FlagModel) bool { return f.Hidden && isParsers(f.Name) }},
 		{"Flags for users of other exporters", func(f *kingpin.FlagModel) bool { return f.Hidden }},
-		{"Flags of its pages and log", begins("web.", "log.", "help", "version", "collection-timeout")},
+		{"Flags of its pages and log", begins("web.", "log.", "help", "version", "collection-timeout", "probe.max-targets")},
 		{"Flags of collectors", begins("collector.")},
 		{"Flags of " + p.Title, begins("")},
 	}
