@@ -97,6 +97,7 @@ type Collector struct {
 	Limit    int           // samples a run; 0 means DefaultSeriesLimit
 	Own      bool          // a user's: that the server does not take the question is a mistake in the configuration
 	Apart    bool          // slow class: its Run asks others than the server, also while that is down; it gets no Conn
+	Remembers bool // something of its target from one scrape to the next, so that each target needs one of its own
 	// PerMember is for what is asked of each of a target's Members as well.
 	PerMember bool
 	Needs     Needs
@@ -113,6 +114,11 @@ type Collector struct {
 	// Background, beside one of these ways, is work with a schedule of its own, of which a scrape tells what is known. It
 	// lasts as long as an exporter serves the target, and must end when the context does.
 	Background func(ctx context.Context)
+}
+
+// Shareable tells whether targets may have the collector in common. One that holds dialogues may remember something.
+func (c *Collector) Shareable() bool {
+	return !c.Remembers && c.Run == nil && c.Background == nil
 }
 
 // Talk is what a collector asks in one scrape, round by round. It is used by one goroutine at a time.

@@ -43,8 +43,9 @@ type Target struct {
 
 	mu      sync.Mutex
 	current *run
-	scraped *run // the last full one that somebody waited for
-	checked *run // the last other one
+	scraped *run    // the last full one that somebody waited for, while its result is shared
+	checked *run    // the last other one
+	last    *Result // without samples
 	totals  totals
 	closed  bool
 }
@@ -65,14 +66,12 @@ func (t *Target) Name() string { return t.spec.Name }
 // Health gives the state that the last run found, without asking.
 func (t *Target) Health() health.Report { return t.service.Report() }
 
-// Last gives the newest whole result, or nil before the first.
+// Last gives the newest whole result without its samples, which are kept only while they are shared; nil before the
+// first.
 func (t *Target) Last() *Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.scraped == nil {
-		return nil
-	}
-	return t.scraped.result
+	return t.last
 }
 
 // Scrape asks everything that is due. At the context's deadline it gives what is finished, with the rest marked as
@@ -159,7 +158,15 @@ func (t *Target) completed(r *run) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		r.result = result
+		t.note(result)
 	})
+}
+
+// note keeps what a whole result tells, but for its samples.
+func (t *Target) note(result *Result) {
+	kept := *result
+	kept.batches = nil
+	t.last = &kept
 }
 
 // leave is the end of a caller's wait. Whoever leaves last ends the run.
@@ -265,11 +272,25 @@ func (t *Target) finish(r *run) {
 	r.result = result
 	if !r.abandoned && r.full {
 		t.scraped = r
+		t.note(result)
 	} else if !r.abandoned {
 		t.checked = r
 	}
 	t.current = nil
 	close(r.done)
+	time.AfterFunc(shareFor, func() { t.forget(r) })
+}
+
+// forget drops a run whose result is no longer shared: between two scrapes, a target holds no samples.
+func (t *Target) forget(r *run) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.scraped == r {
+		t.scraped = nil
+	}
+	if t.checked == r {
+		t.checked = nil
+	}
 }
 
 // Close ends the connections. A run in flight is told to stop.

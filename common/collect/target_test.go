@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,7 +163,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("the check found %+v", check)
 		}
 		f.expect(scrape, "fake_up fake_good", "fake_good{key=\"a\"} 1\nfake_up 1\n")
-		if f.Last() != scrape {
+		if !f.Last().At.Equal(scrape.At) {
 			t.Error("the last result is not the scrape")
 		}
 		if pings, asked := f.count("ping"), f.count("good"); pings != 2 || asked != 1 {
@@ -170,9 +171,31 @@ func TestCheck(t *testing.T) {
 		}
 		later()
 		f.Check(ctx)
-		if f.Last() != scrape {
+		if !f.Last().At.Equal(scrape.At) {
 			t.Error("a check took the place of the last scrape")
 		}
+	})
+}
+
+// Samples are kept only while they are shared: a target that nobody scrapes just now is small.
+func TestSamplesAreForgotten(t *testing.T) {
+	s := newServer()
+	s.replies["good"] = reply{fields: "key value", lines: []string{"a 1"}}
+	bubble(t, s, Catalogue{gauge("good")}, func(f *fixture) {
+		result := f.scrape(second)
+		f.Check(context.Background())
+		time.Sleep(shareFor + 1)
+		synctest.Wait()
+		f.Target.mu.Lock()
+		kept := []bool{f.scraped != nil, f.checked != nil, f.current != nil, len(f.last.batches) > 0}
+		f.Target.mu.Unlock()
+		if slices.Contains(kept, true) {
+			t.Errorf("a run or its samples are still held: %v", kept)
+		}
+		if last := f.Last(); !last.At.Equal(result.At) || !last.Up || len(last.Collectors) != 1 {
+			t.Errorf("the last result is %+v", last)
+		}
+		f.expect(result, "fake_good", "fake_good{key=\"a\"} 1\n")
 	})
 }
 
