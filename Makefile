@@ -19,7 +19,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: dashboards pictures help build demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale clean servers FORCE
+.PHONY: dashboards pictures help build containers demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ build: $(BINARIES) ## Build the exporters into bin/
 
 bin/%-exporter: FORCE
 	cd exporters/$* && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/$@ .
+
+containers: build ## Build an image of each exporter, with docker or buildah, from what is in bin/
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) tools/containers.sh $(VERSION) $(REVISION) $(EXPORTERS)
 
 DEMO := postgres-demo redis chroma mailhog prometheus
 
