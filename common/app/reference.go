@@ -139,7 +139,7 @@ func (p *program) writeFlags(b *strings.Builder, model *kingpin.ApplicationModel
 		}
 		writeTable(b, groups[at].title, "", "flag", "default", "variable", "what it is for")
 		for _, f := range in[at] {
-			help, _, _ := strings.Cut(f.Help, " (default: ")
+			help := strings.TrimSuffix(strings.TrimSuffix(f.Help, " (default: enabled)"), " (default: disabled)") // there is a column for it
 			writeRow(b, code(flagForm(f)), code(strings.Join(f.Default, ", ")), code(f.Envar), help)
 		}
 	}

@@ -48,6 +48,12 @@ func walk(v reflect.Value, path string, all *[]Key) error {
 		if key.Type == "" {
 			key.Type = typeName(field.Type)
 		}
+		if field.Type.Kind() == reflect.Map && !isSection(inner.Type()) {
+			key.Path, _ = strings.CutSuffix(key.Path+way, "[]")
+			if field.Tag.Get("type") == "" {
+				key.Type = typeName(field.Type.Elem())
+			}
+		}
 		if !isSection(inner.Type()) {
 			key.Default = written(v.Field(i))
 			*all = append(*all, key)

@@ -45,7 +45,7 @@ func TestKeys(t *testing.T) {
 		{"names", "map to sections", "", "By phase."},
 		{"names.PHASE.secret", "secret", "", "What nobody sees."},
 		{"names.PHASE.every", "duration", "1m", "How often."},
-		{"codes", "map to lists of numbers", "", "Numbers."},
+		{"codes.NAME", "list of numbers", "", "Numbers."},
 		{"maybe", "section", "", "One or none."},
 		{"maybe.secret", "secret", "", "What nobody sees."},
 		{"maybe.every", "duration", "1h", "How often."},

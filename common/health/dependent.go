@@ -39,6 +39,11 @@ const (
 	shortestPause   = time.Second
 )
 
+// DefaultDependents is one dependent with what holds where the configuration says nothing, for the reference.
+func DefaultDependents() []Dependent {
+	return []Dependent{{Status: []int{http.StatusOK}, Timeout: defaultTimeout, Interval: defaultInterval}}
+}
+
 // Pattern is a regular expression that is compiled when it is read. The zero value matches everything.
 type Pattern struct{ expression *regexp.Regexp }
 

@@ -122,11 +122,11 @@ func (f *flags) addCollectors(a adder) {
 
 // addForeign adds flags of redis_exporter that need nothing here, and those that cannot hold and say what to do instead.
 func (f *flags) addForeign(a adder) {
-	for name, env := range map[string]string{
-		"ping-on-connect": "PING_ON_CONNECT", "include-system-metrics": "INCL_SYSTEM_METRICS", "is-tile38": "IS_TILE38",
-		"redis-only-metrics": "REDIS_ONLY_METRICS", "include-go-runtime-metrics": "INCLUDE_GO_RUNTIME_METRICS",
+	for _, idle := range []struct{ name, env string }{
+		{"ping-on-connect", "PING_ON_CONNECT"}, {"include-system-metrics", "INCL_SYSTEM_METRICS"}, {"is-tile38", "IS_TILE38"},
+		{"redis-only-metrics", "REDIS_ONLY_METRICS"}, {"include-go-runtime-metrics", "INCLUDE_GO_RUNTIME_METRICS"},
 	} {
-		a.flag(name, env, "Of redis_exporter; needs nothing here.").Hidden().Bool()
+		a.flag(idle.name, idle.env, "Of redis_exporter; needs nothing here.").Hidden().Bool()
 	}
 	a.flag("namespace", "NAMESPACE", "Of redis_exporter; only redis is possible.").Default("redis").Hidden().StringVar(&f.namespace)
 	f.refused = map[string]*string{}

@@ -18,6 +18,7 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/config"
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dialogue"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/dnscheck"
 	"github.com/alfred-agent-platform/backend-exporters/exporters/smtp/internal/lockout"
 )
@@ -284,3 +285,26 @@ func parsePlace(text string, m *module, trusted bool) (place, error) {
 }
 
 var _ app.Backend = (*backend)(nil)
+
+// Files tells what the configuration file may hold, and what counts without it.
+func (b *backend) Files() []app.File {
+	account := accountConfig{TLS: dialogue.Implicit}
+	mail := &roundTrip{Every: defaultEvery, LostAfter: defaultLostAfter, InFlight: defaultInFlight}
+	mail.Mailbox.IMAP, mail.Mailbox.POP3 = &account, &account
+	return []app.File{{Flag: "config.file", Holds: file{
+		Modules:    map[string]*module{"": documentedModule()},
+		Targets:    []source{{Module: defaultModule, RoundTrip: mail}},
+		Dependents: health.DefaultDependents(),
+	}}}
+}
+
+// documentedModule is an empty module as prepare completes it, without what differs from host to host.
+func documentedModule() *module {
+	fallback := true
+	m := &module{DNS: &dnsChecks{}, Fallback: &fallback}
+	_ = m.prepare() // an empty one is good, as a test holds
+	m.Hello, m.Until, m.DNS.Checks = "", "", nil
+	return m
+}
+
+var _ app.Configurable = (*backend)(nil)

@@ -58,7 +58,7 @@ type tlsConfig struct {
 	KeyFile    string `yaml:"key_file" help:"Key of that certificate."`
 	ServerName string `yaml:"server_name" help:"Name that the server's certificate must have; the target's without it."`
 	Insecure   bool   `yaml:"insecure_skip_verify" help:"Whether to go on where the certificate does not verify; it is looked at all the same."`
-	MinVersion string `yaml:"min_version" help:"Oldest version of TLS that is good: TLS10, TLS11, TLS12 or TLS13."`
+	MinVersion string `yaml:"min_version" help:"Oldest version of TLS that is good: TLS10, TLS11, TLS12 or TLS13; TLS12 without it."`
 }
 
 type auth struct {

@@ -59,7 +59,7 @@ type accountConfig struct {
 	TLSConfig trust            `yaml:"tls_config" help:"Whose certificates are good."`
 	Username  string           `yaml:"username" help:"User to log in as."`
 	Password  config.Secret    `yaml:"password" help:"Its password."`
-	Folders   []string         `yaml:"folders" help:"Folders of IMAP to look in; INBOX without it."`
+	Folders   []string         `yaml:"folders" help:"Folders to look in; INBOX without it. POP3 has none."`
 	Exposed   bool             `yaml:"send_password_where_others_can_steal_it" help:"Whether to send the password without verified TLS."`
 
 	roots *x509.CertPool

@@ -21,6 +21,8 @@ import (
 	"github.com/alfred-agent-platform/backend-exporters/common/config"
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
 	"github.com/alfred-agent-platform/backend-exporters/common/metric"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/canary"
+	"github.com/alfred-agent-platform/backend-exporters/exporters/vector-db/internal/recall"
 )
 
 const defaultConfigFile = "vector_db_exporter.yml"
@@ -353,4 +355,30 @@ func (a access) key() string {
 	return strings.Join(parts, "\x00")
 }
 
-var _ app.Backend = (*settings)(nil)
+// Files tells what the configuration file may hold, and what counts without it.
+func (s *settings) Files() []app.File {
+	d := recall.Defaults()
+	work := quality{
+		Canary: &canarySettings{Every: canary.Every, Collection: canary.Collection},
+		Recall: &recallSettings{Every: d.Every, K: d.K, Queries: d.Queries, MaxVectors: d.MaxVectors, MaxBytes: d.MaxBytes, MaxTime: d.MaxTime},
+	}
+	every := access{Collections: &filter{Max: defaultMaxCollections}}
+	return []app.File{{Flag: "config.file", Holds: file{
+		Targets: []target{{access: every, quality: work}}, Modules: map[string]module{"": {access: every}}, Dependents: health.DefaultDependents(),
+	}}}
+}
+
+// Environment lists the variables that are no flags: secrets do not belong on a command line.
+func (s *settings) Environment() []app.Variable {
+	return []app.Variable{
+		{Name: "VECTORDB_API_KEY, VECTORDB_API_KEY_FILE", Help: "The key for the server of --vectordb.url, or the file that holds it, which is read anew at each connect."},
+		{Name: "VECTORDB_USER", Help: "An account instead of a key."},
+		{Name: "VECTORDB_PASSWORD, VECTORDB_PASSWORD_FILE", Help: "Its password, or the file that holds it."},
+	}
+}
+
+var (
+	_ app.Backend       = (*settings)(nil)
+	_ app.Configurable  = (*settings)(nil)
+	_ app.Environmental = (*settings)(nil)
+)
