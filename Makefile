@@ -64,12 +64,13 @@ lint: $(TOOLS)/golangci-lint ## gofmt, vet, staticcheck and the other linters
 vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities in what is linked in
 	tools/vulncheck.sh $(MODULES)
 
-docs: build ## Derive docs/metrics-*.md from the catalogues
-	@for e in $(EXPORTERS); do bin/$$e-exporter docs > docs/metrics-$$e.md; done
+docs: build ## Derive docs/metrics-*.md and docs/reference-*.md from the code
+	@for e in $(EXPORTERS); do for page in metrics reference; do \
+		bin/$$e-exporter docs $$page > docs/$$page-$$e.md || exit 1; done; done
 
 check-docs: docs ## Fail when the derived documentation is not what is committed
-	@changed=$$(git status --porcelain -- docs/metrics-*.md) && [ -z "$$changed" ] || \
-		{ git --no-pager diff -- docs; echo "run make docs and commit: $$changed" >&2; exit 1; }
+	@changed=$$(git status --porcelain -- docs/metrics-*.md docs/reference-*.md) && [ -z "$$changed" ] || \
+		{ git --no-pager diff -- docs/metrics-*.md docs/reference-*.md; echo "run make docs and commit: $$changed" >&2; exit 1; }
 
 dashboards: ## Write dashboards/*.json from their Go code
 	cd dashboards && $(GO) run .
