@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 )
@@ -21,37 +19,19 @@ func inDatabase(number int, question collect.Question) collect.Question {
 // Do asks all questions in one pipeline. A question that several collectors have is asked once, and one for which the
 // server lacks the command is not asked again on this connection. At its end the connection's own database is selected.
 func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(int, collect.Answer, error)) error {
-	if c.guard != nil && (c.guard.frame.inside() || c.guard.replies != c.asked) {
-		return fault.New(fault.Malformed, "the server says what nobody asked")
-	}
-	if err := c.strayed(); err != nil && c.asked > 0 {
+	if err := c.strayed(); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, c.abandon)() // which ends whatever is read or written
 	b := &batch{conn: c, questions: questions, read: read, outcomes: make([]outcome, len(questions)), nonce: rand.Text()}
-	into := &sink{take: b.take}
-	pipe, err := b.plan(ctx, into)
+	commands, err := b.plan()
 	if err != nil {
 		return err
 	}
-	c.meter.Allow(maxBatch)
 	if len(b.sent) > 0 {
-		_, err = pipe.Exec(ctx)
+		err = c.talk(ctx, commands, func() error { return b.receive(ctx) })
 	}
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case into.err != nil:
-		return into.err
-	case err != nil:
+	if err != nil {
 		return err
-	case b.arrived < len(b.sent), c.guard == nil:
-		return fault.New(fault.Malformed, "the server's answers ended early")
-	}
-	if c.asked == 0 { // replies to the library's own words are among them
-		c.asked = c.guard.replies
-	} else {
-		c.asked += len(b.sent)
 	}
 	if err := b.askElsewhere(ctx); err != nil {
 		return err
@@ -67,7 +47,6 @@ type batch struct {
 	read      func(int, collect.Answer, error)
 	outcomes  []outcome // by question
 	sent      []command
-	arrived   int
 	next      int // question to be read
 	nonce     string
 	elsewhere []moved // questions that another node of the cluster has to answer
@@ -94,11 +73,10 @@ type outcome struct {
 }
 
 // plan puts the questions into a pipeline.
-func (b *batch) plan(ctx context.Context, into *sink) (goredis.Pipeliner, error) {
-	pipe := b.conn.session.Pipeline()
+func (b *batch) plan() (commands []byte, err error) {
 	send := func(cmd command, args []string) {
 		b.sent = append(b.sent, cmd)
-		_ = pipe.Process(ctx, goredis.NewRawWriteToCmd(ctx, into, b.conn.wire(args)...)) // which only queues it
+		commands = appendCommand(commands, b.conn.wire(args)...)
 	}
 	first, selected := map[string]int{}, ""
 	for i, question := range b.questions {
@@ -138,9 +116,9 @@ func (b *batch) plan(ctx context.Context, into *sink) (goredis.Pipeliner, error)
 	if selected != "" {
 		change, err := b.conn.change("")
 		send(command{question: -1, home: true}, change)
-		return pipe, err
+		return commands, err
 	}
-	return pipe, nil
+	return commands, nil
 }
 
 // change is the command of a prelude, or the one that goes back to the connection's own database.
@@ -152,15 +130,11 @@ func (c *conn) change(prelude string) ([]string, error) {
 }
 
 // wire gives a command as the server knows it.
-func (c *conn) wire(args []string) []any {
-	sent := make([]any, len(args))
-	for i, arg := range args {
-		sent[i] = arg
-	}
+func (c *conn) wire(args []string) []string {
 	if name, renamed := c.driver.renamed[strings.ToUpper(args[0])]; renamed {
-		sent[0] = name
+		return append([]string{name}, args[1:]...)
 	}
-	return sent
+	return args
 }
 
 // lacks tells why a command is not worth asking for.
@@ -179,14 +153,46 @@ func commandName(args []string) string {
 	return strings.ToUpper(strings.Join(args[:min(2, len(args))], " "))
 }
 
-// take is called with each reply as it arrives.
-func (b *batch) take(raw []byte) error {
-	cmd := b.sent[b.arrived]
-	b.arrived++
-	parsed, err := parseReply(raw)
-	if err != nil {
-		return err
+// receive reads the replies to all that was sent.
+func (b *batch) receive(ctx context.Context) error {
+	for _, cmd := range b.sent {
+		raw, ended, err := b.conn.line.begin()
+		if err != nil {
+			return err
+		}
+		if b.conn.line.long() && b.alone(cmd) {
+			err = b.pass(cmd, b.conn.line.read(ctx, raw))
+		} else {
+			var parsed value
+			if parsed, err = b.conn.line.finish(raw, ended); err == nil {
+				err = b.take(cmd, parsed)
+			}
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// alone tells whether an answer is the list of clients, which may be long, and one collector waits for it, whose turn it
+// is: then it can read the list as it arrives.
+func (b *batch) alone(cmd command) bool {
+	b.deliver()
+	return cmd.name == clientLines && b.next == cmd.question && b.outcomes[cmd.question].shared == 0 && b.refusal == nil
+}
+
+// pass hands out an answer that is still arriving, and reads what of it is left over.
+func (b *batch) pass(cmd command, text *longText) error {
+	b.next++
+	b.read(cmd.question, &reply{tree: &tree{}, long: text}, nil)
+	for range text.lines() {
+	}
+	return text.err
+}
+
+// take takes note of a reply.
+func (b *batch) take(cmd command, parsed value) error {
 	refused := parsed.Err()
 	if cmd.question < 0 {
 		b.changed(cmd, refused)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -44,7 +43,8 @@ func clientList(ports bool) *collect.Collector {
 	}
 	collector.Read = func(_ int, answer collect.Answer, out *metric.Batch) error {
 		now := float64(infoTime(&info{}).Unix())
-		for line := range bytes.Lines(answered(answer).Bytes()) { // the whole may be large, and is copied in pieces
+		list := answered(answer)
+		for line := range list.Lines() {
 			if out.Limited > 0 { // no more fit in
 				out.Limited += len(fields) + 1
 				continue
@@ -56,7 +56,7 @@ func clientList(ports bool) *collect.Collector {
 			about.put(client, out)
 			putClient(fields, client, now, out.Set(labels, client["id"], client["name"]), out)
 		}
-		return nil
+		return list.Err()
 	}
 	return collector
 }

@@ -20,16 +20,20 @@ func clientSummary() *collect.Collector {
 		Ask: asks(ask("CLIENT", "LIST")),
 		Read: func(_ int, answer collect.Answer, out *metric.Batch) error {
 			sums := newClientSums()
-			for line := range bytes.Lines(answered(answer).Bytes()) { // line by line, as the list may be long
+			list := answered(answer)
+			for line := range list.Lines() {
 				if c, ok := readClient(line); ok {
 					sums.add(&c)
 				}
 			}
 			s.put(sums, out)
-			return nil
+			return list.Err()
 		},
 	}
 }
+
+// clientLines is the command whose answer is read as it arrives.
+const clientLines = "CLIENT LIST"
 
 // Thresholds above which clients are counted.
 func clientSeconds() []float64 { return []float64{60, 600, 3600, 86400} }

@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -86,11 +84,11 @@ func (d *driver) reach(ctx context.Context, s *settings) (*conn, error) {
 	if s.tls != nil && s.tls.ServerName == "" {
 		s.tls.ServerName, _, _ = net.SplitHostPort(s.address)
 	}
-	c := &conn{driver: d, tls: s.tls, database: s.database, wanted: s.found.name != "", dialer: net.Dialer{Control: d.guard, Timeout: s.timeout}}
-	c.client = goredis.NewClient(s.options(c))
-	c.client.AddHook(greeting{c})
-	c.session = c.client.Conn()
-	err := c.hello(ctx, s.clientName)
+	c := &conn{driver: d, database: s.database, wanted: s.found.name != ""}
+	err := c.dial(ctx, s)
+	if err == nil {
+		err = c.hello(ctx, s)
+	}
 	if err == nil {
 		err = c.strayed()
 	}
@@ -101,51 +99,16 @@ func (d *driver) reach(ctx context.Context, s *settings) (*conn, error) {
 	return c, nil
 }
 
-// options sets the library to one connection and nothing that it would do by itself: no retries, no second pool, no
-// word to the server that nobody asked for. Its deadline is that of the context, which closes the connection.
-func (s *settings) options(c *conn) *goredis.Options {
-	return &goredis.Options{
-		Network: s.network, Addr: s.address, Username: s.user, Password: s.password, DB: s.database,
-		Dialer: c.dial, DialTimeout: s.timeout, DialerRetries: 1, MaxRetries: -1,
-		ReadTimeout: -1, WriteTimeout: -1, ContextTimeoutEnabled: true,
-		PoolSize: 1, PipelinePoolSize: -1, ConnMaxIdleTime: -1,
-		DisableIdentity: true, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
-}
-
-// greeting notes how the server answers the library's first word, which the library does not tell.
-type greeting struct{ conn *conn }
-
-func (g greeting) DialHook(next goredis.DialHook) goredis.DialHook { return next }
-
-func (g greeting) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
-	return func(ctx context.Context, cmd goredis.Cmder) error {
-		err := next(ctx, cmd)
-		g.conn.greeted = cmp.Or(g.conn.greeted, err)
-		return err
-	}
-}
-
-func (g greeting) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
-	return next
-}
-
 // conn is one connection.
 type conn struct {
-	driver  *driver
-	client  *goredis.Client
-	session *goredis.Conn
-	dialer  net.Dialer
-	tls     *tls.Config
-	meter   collect.Meter
-	guard   *guard
-	id      collect.Identity
-	nodes   nodes // others of the cluster
+	driver *driver
+	meter  collect.Meter
+	line   line
+	id     collect.Identity
+	nodes  nodes // others of the cluster
 
-	database int  // its own
-	wanted   bool // a primary is
-	greeted  error
-	asked    int              // replies that the server owes us in all, since it is known
+	database int              // its own
+	wanted   bool             // a primary is
 	lacking  map[string]error // what the server said of commands that it does not have
 
 	mu     sync.Mutex
@@ -153,27 +116,27 @@ type conn struct {
 	closed bool
 }
 
-// dial counts and guards the connection and keeps it at hand, so that it can be closed when the library waits for it.
-func (c *conn) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	raw, err := c.dialer.DialContext(ctx, network, address)
+// dial opens the connection, counted, and keeps it at hand, so that it can be closed when somebody waits for it.
+func (c *conn) dial(ctx context.Context, s *settings) error {
+	dialer := net.Dialer{Control: c.driver.guard, Timeout: s.timeout}
+	raw, err := dialer.DialContext(ctx, s.network, s.address)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !c.keep(raw) {
 		_ = raw.Close()
-		return nil, net.ErrClosed
+		return net.ErrClosed
 	}
 	through := c.meter.Wrap(raw)
-	if c.tls != nil {
-		secured := tls.Client(through, c.tls)
+	if s.tls != nil {
+		secured := tls.Client(through, s.tls)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			_ = raw.Close()
-			return nil, err
+			return err
 		}
 		through = secured
 	}
-	c.guard = &guard{Conn: through}
-	return c.guard, nil
+	c.line.conn = through
+	return nil
 }
 
 // keep takes note of the connection, unless it comes too late.
@@ -186,12 +149,15 @@ func (c *conn) keep(raw net.Conn) bool {
 	return !c.closed
 }
 
-// hello asks who is there. A server that does not say is taken for a Redis of which nothing is known.
-func (c *conn) hello(ctx context.Context, name string) error {
+// hello logs in and asks who is there. A server that does not say is taken for a Redis of which nothing is known.
+func (c *conn) hello(ctx context.Context, s *settings) error {
+	if err := c.login(ctx, s); err != nil {
+		return err
+	}
 	c.id = collect.Identity{Product: "Redis", Features: map[string]string{}}
 	questions := []collect.Question{ask("INFO"), ask(dbsize)}
-	if name != "" {
-		questions = append(questions, ask("CLIENT", "SETNAME", name)) // which it need not allow
+	if s.clientName != "" {
+		questions = append(questions, ask("CLIENT", "SETNAME", s.clientName)) // which it need not allow
 	}
 	var refused error
 	err := c.Do(ctx, questions, func(i int, answer collect.Answer, err error) {
@@ -204,10 +170,67 @@ func (c *conn) hello(ctx context.Context, name string) error {
 			c.id.Features[noDatabaseSize] = ""
 		}
 	})
-	if err != nil {
-		return cmp.Or(fatal(c.greeted), err)
+	return cmp.Or(err, refused)
+}
+
+// login agrees on the newest form of the protocol, says who we are, and selects the database. A server that does not know
+// HELLO, as those before Redis 6 and some between us and it, is spoken to in the older form.
+func (c *conn) login(ctx context.Context, s *settings) error {
+	hello := []string{"HELLO", "3"}
+	if s.password != "" {
+		hello = append(hello, "AUTH", cmp.Or(s.user, "default"), s.password)
 	}
-	return refused
+	answer, err := c.exchange(ctx, hello...)
+	switch {
+	case err != nil:
+		return err
+	case fatal(answer.Err()) != nil:
+		return answer.Err()
+	case answer.Err() == nil && answer.Get("proto").Null():
+		return fault.New(fault.Malformed, "this is not how Redis says hello")
+	case answer.Err() != nil && s.password != "":
+		auth := []string{"AUTH", s.user, s.password}
+		if s.user == "" {
+			auth = []string{"AUTH", s.password}
+		}
+		if err := c.must(ctx, auth...); err != nil {
+			return err
+		}
+	}
+	if s.database != 0 {
+		return c.must(ctx, "SELECT", strconv.Itoa(s.database))
+	}
+	return nil
+}
+
+// must carries out a command that has to succeed.
+func (c *conn) must(ctx context.Context, args ...string) error {
+	answer, err := c.exchange(ctx, args...)
+	return cmp.Or(err, answer.Err())
+}
+
+// exchange sends one command and reads the reply to it.
+func (c *conn) exchange(ctx context.Context, args ...string) (answer value, err error) {
+	err = c.talk(ctx, appendCommand(nil, args...), func() error {
+		answer, err = c.line.reply()
+		return err
+	})
+	return answer, err
+}
+
+// talk sends commands and has the replies read, until the time is up.
+func (c *conn) talk(ctx context.Context, commands []byte, read func() error) error {
+	if err := c.line.listen(); err != nil {
+		return err
+	}
+	defer c.line.rest()
+	defer context.AfterFunc(ctx, c.abandon)() // which ends whatever is read or written
+	c.meter.Allow(maxBatch)
+	_, err := c.line.conn.Write(commands)
+	if err == nil {
+		err = read()
+	}
+	return cmp.Or(ctx.Err(), err)
 }
 
 // Identity is what the newest batch told.
@@ -220,11 +243,9 @@ func (c *conn) Usage() collect.Usage { return plus(c.meter.Usage(), c.nodes.usag
 func (c *conn) Close() {
 	c.nodes.close()
 	c.abandon()
-	_ = c.session.Close() // closed already
-	_ = c.client.Close()
 }
 
-// abandon closes the connection below the library, which ends whatever it waits for.
+// abandon closes the connection, which ends whatever waits for it.
 func (c *conn) abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,8 +254,3 @@ func (c *conn) abandon() {
 		_ = c.raw.Close()
 	}
 }
-
-// silence keeps the library from writing to standard error: what went wrong is told by the target, once.
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}

@@ -9,8 +9,6 @@ import (
 	"net"
 	"strings"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 )
@@ -67,7 +65,6 @@ func classifyRefusal(text string) fault.Kind {
 func (d *driver) Classify(err error) fault.Kind {
 	var known *fault.Error
 	var ours refusal
-	var theirs goredis.Error
 	var netErr net.Error
 	var op *net.OpError
 	switch {
@@ -75,8 +72,6 @@ func (d *driver) Classify(err error) fault.Kind {
 		return known.Kind
 	case errors.As(err, &ours):
 		return classifyRefusal(string(ours))
-	case errors.As(err, &theirs):
-		return classifyRefusal(theirs.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return fault.Timeout
 	case refusedTLS(err), errors.As(err, &op) && op.Op == "remote error": // the server's word on our certificate
@@ -102,20 +97,14 @@ func refusedTLS(err error) bool {
 
 // broken tells whether the connection ended.
 func broken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, goredis.ErrClosed)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // fatal gives an error with which a server says that it will not talk to us at all, or nil.
 func fatal(err error) error {
 	var ours refusal
-	var theirs goredis.Error
-	text := ""
-	switch {
-	case errors.As(err, &ours):
-		text = string(ours)
-	case errors.As(err, &theirs):
-		text = theirs.Error()
-	}
+	errors.As(err, &ours)
+	text := string(ours)
 	if classifyRefusal(text) == fault.Auth || strings.HasPrefix(text, "DENIED") || strings.HasPrefix(text, "ERR max number of clients") {
 		return err
 	}

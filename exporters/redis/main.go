@@ -4,13 +4,10 @@ package main
 import (
 	"os"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/alfred-agent-platform/backend-exporters/common/app"
 )
 
 func main() {
-	goredis.SetLogger(silence{})
 	os.Exit(exporter().Run(peerArguments(os.Args[1:]), os.Stdout, os.Stderr))
 }
 

@@ -155,6 +155,7 @@ func (t *tree) Info() *info {
 // one row with the one field "value".
 type reply struct {
 	*tree
+	long    *longText // in its place
 	rows    []row
 	at      int
 	tabular bool
@@ -209,8 +210,21 @@ func (r *reply) Value(i int) []byte {
 	return nil
 }
 
-// Err is nil: a reply is complete when it is handed out.
-func (r *reply) Err() error { return nil }
+// Lines gives the lines of a text with their ends. It has to be asked for Err afterwards.
+func (r *reply) Lines() iter.Seq[[]byte] {
+	if r.long != nil {
+		return r.long.lines()
+	}
+	return bytes.Lines(r.Bytes())
+}
+
+// Err tells why a text that was read as it arrived is not whole. Every other reply is complete when it is handed out.
+func (r *reply) Err() error {
+	if r.long != nil {
+		return r.long.err
+	}
+	return nil
+}
 
 // tabulate makes rows of the tree, once.
 func (r *reply) tabulate() {
