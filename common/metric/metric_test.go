@@ -122,6 +122,22 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// TestHelpFromAServer has a help that holds bytes of a server. Of a page with one that is no UTF-8, Prometheus reads nothing.
+func TestHelpFromAServer(t *testing.T) {
+	for help, want := range map[string]string{"Server setting naïve.": "Server setting naïve.", "Server setting k\x8cort.": "Server setting k\uFFFDort."} {
+		batch := NewBatch(0)
+		batch.Add(&Family{Name: "f", Help: help}, 1)
+		for _, format := range []expfmt.Format{expfmt.FmtText, expfmt.FmtOpenMetrics_1_0_0} {
+			if page := encode(t, format, batch); !strings.Contains(page, "# HELP f "+want+"\n") {
+				t.Errorf("%s has the help as %q", format, page)
+			}
+		}
+		if got := batch.Families()[0].GetHelp(); got != want {
+			t.Errorf("protobuf has the help as %q", got)
+		}
+	}
+}
+
 // FuzzRepair holds that whatever a peer sends as a label, the page can be read and the label has its length.
 func FuzzRepair(f *testing.F) {
 	for _, seed := range []string{"", "plain", "k\xe4se", "\xff", strings.Repeat("é", 600), strings.Repeat("\xff", 2000), "a\x00b", "\"\\\n", "\u2028", "\xed\xa0\x80", strings.Repeat("x", 1022) + "€€"} {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -132,7 +133,7 @@ func (b *builder) family(parts []entry) *dto.MetricFamily {
 	}
 	b.reset(total)
 	first := parts[0].column.family
-	b.out.Name, b.out.Help, b.out.Type = &first.Name, &first.Help, first.Type.proto()
+	b.out.Name, b.out.Help, b.out.Type = &first.Name, helpOf(first), first.Type.proto()
 	b.out.Metric = b.pointers[:0]
 	clear(b.seen)
 	for _, part := range parts {
@@ -141,6 +142,16 @@ func (b *builder) family(parts []entry) *dto.MetricFamily {
 		}
 	}
 	return &b.out
+}
+
+// helpOf gives the family's help. Some helps hold what a server has said, and one byte of them that is no UTF-8 makes
+// Prometheus refuse the whole page.
+func helpOf(f *Family) *string {
+	if utf8.ValidString(f.Help) {
+		return &f.Help
+	}
+	help := strings.ToValidUTF8(f.Help, "\uFFFD")
+	return &help
 }
 
 // repeated tells whether an equal set of labels was seen in the family before.

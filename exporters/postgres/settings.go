@@ -40,6 +40,10 @@ func (settings) Collector() (*collect.Collector, error) {
 	}, nil
 }
 
+// mostSettings bounds the families that are kept. A server has some 400; one that invents new names at each scrape must
+// not fill the memory.
+const mostSettings = 10_000
+
 // settingsReader keeps the families it has made: the settings of a server hardly ever change.
 type settingsReader struct {
 	pending *metric.Family
@@ -71,6 +75,9 @@ func (r *settingsReader) family(setting, unit string) *metric.Family {
 	family := r.known[key]
 	if family != nil {
 		return family
+	}
+	if len(r.known) > mostSettings {
+		clear(r.known)
 	}
 	family = &metric.Family{Name: "pg_settings_" + strings.Map(nameRune, setting), Help: "Server setting " + setting + "."}
 	if unit != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 
@@ -62,6 +63,19 @@ func TestSettingNames(t *testing.T) {
 	}
 	if !maps.Equal(got, want) {
 		t.Error(got)
+	}
+}
+
+// TestInventedSettings has a server that invents new names for ever.
+func TestInventedSettings(t *testing.T) {
+	reader := settingsReader{known: map[string]*metric.Family{}}
+	for i := range 5 * mostSettings {
+		if f := reader.family(fmt.Sprint("invented.", i), "bytes"); f.Name != fmt.Sprintf("pg_settings_invented_%d_bytes", i) {
+			t.Fatal(f.Name)
+		}
+		if len(reader.known) > mostSettings+2 {
+			t.Fatalf("%d are kept", len(reader.known))
+		}
 	}
 }
 
