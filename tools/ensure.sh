@@ -18,6 +18,7 @@
 #   smtp-peer      blackbox_exporter, beside which ours is measured: into .cache/peer
 #   container      buildah and runc, which build and run images; openssl
 #   platform       node_exporter, one of the platform's services: into .cache/debian
+#   kubernetes     helm and kubeconform, compiled: into .cache/tools
 #
 # Each NAME is a function ensure_NAME in tools/ensure/*.sh. Without a name all that the tests need are brought.
 # It says what it installs before it does, and prints one line when nothing is missing.
@@ -26,7 +27,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 work= # the folder for unfinished work, removed at the end
-tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp platform container"
+tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp platform container kubernetes"
 
 say() { echo "ensure: $*"; }
 die() { echo "ensure: $*" >&2; exit 1; }
