@@ -32,8 +32,8 @@ func (f files) file(t *testing.T, path string) string {
 		pairs = append(pairs, name, address)
 	}
 	text = hasten(strings.NewReplacer(pairs...).Replace(text), `(\w+: )`)
-	if left := regexp.MustCompile(`[a-z-]*[a-z]:\d{2,}`).FindAllString(text, -1); left != nil {
-		t.Fatalf("%s names %v, and the test has no such servers", path, left)
+	if left := regexp.MustCompile(`[a-z-]*[a-z]:\d{2,}|/run/secrets/.*`).FindAllString(text, -1); left != nil {
+		t.Fatalf("%s names %v, and the test has no such servers or secrets", path, left)
 	}
 	filled := filepath.Join(f.dir, filepath.Base(path))
 	must(t, os.WriteFile(filled, []byte(text), 0o600))
@@ -52,6 +52,16 @@ func (f files) rules(t *testing.T) {
 	for _, path := range paths {
 		text := hasten(read(t, path), `(\bfor: )`)
 		must(t, os.WriteFile(filepath.Join(f.dir, "rules", filepath.Base(path)), []byte(text), 0o600))
+	}
+}
+
+// targets writes the servers of the fleets into the folder from which the example of Prometheus reads them.
+func (f files) targets(t *testing.T) {
+	t.Helper()
+	dir := filepath.Join(f.dir, "targets")
+	must(t, os.Mkdir(dir, 0o700))
+	for _, name := range []string{"postgres.yml", "smtp.yml"} {
+		must(t, os.Rename(f.file(t, "../../deploy/platform/targets/"+name), filepath.Join(dir, name)))
 	}
 }
 

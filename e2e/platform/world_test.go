@@ -130,11 +130,18 @@ func newWorld(t *testing.T) *world {
 	w.alerts = servers.NewAlertmanager(t, "../../deploy/alertmanager/alertmanager.yml")
 	w.at("alertmanager:9093", w.alerts.Addr())
 	w.files.rules(t)
+	w.files.targets(t)
 	w.prometheus = servers.NewPrometheus(t, servers.PrometheusOptions{ConfigFile: w.files.file(t, "../../deploy/platform/prometheus.yml")})
 	return w
 }
 
 func (w *world) at(name, address string) { w.files.addresses[name] = address }
+
+// secret writes what the examples read from /run/secrets.
+func (w *world) secret(t *testing.T, name, text string) {
+	t.Helper()
+	w.at("/run/secrets/"+name, harness.File(t, name, text+"\n"))
+}
 
 func (w *world) down(f fault) { w.faults = append(w.faults, f) }
 
@@ -168,7 +175,9 @@ func (w *world) addDatabase(t *testing.T) {
 	w.at("db-admin:3000", newStandIn(t, studioPage).address)
 	w.at("db-realtime:4000", newStandIn(t, realtimePage).address)
 
-	exporter := w.run(t, "monitoring-db:9091", harness.Binary(t, "postgres-exporter"), []string{"DB_PASSWORD=" + dbPassword, "REALTIME_TOKEN=" + token},
+	w.secret(t, "monitor_password", dbPassword)
+	w.secret(t, "realtime_token", token)
+	exporter := w.run(t, "monitoring-db:9091", harness.Binary(t, "postgres-exporter"), nil,
 		"--config.file="+w.files.file(t, "../../deploy/platform/postgres_exporter.yml"))
 
 	w.down(fault{service: "db-api", make: postgrest.stop, heal: postgrest.start})
@@ -203,7 +212,8 @@ func (w *world) addMail(t *testing.T) {
 	w.at("mail-server:1025", mailhog.SMTPAddr())
 	w.at("mail-server:8025", api.Host)
 	w.at("mail-relay:25", mailhog.SMTPAddr())
-	w.run(t, "smtp-exporter:9091", harness.Binary(t, "smtp-exporter"), []string{"ROUND_TRIP_SECRET=" + roundTrips}, "--config.file="+w.files.file(t, "../../deploy/platform/smtp_exporter.yml"))
+	w.secret(t, "round_trip", roundTrips)
+	w.run(t, "smtp-exporter:9091", harness.Binary(t, "smtp-exporter"), nil, "--config.file="+w.files.file(t, "../../deploy/platform/smtp_exporter.yml"))
 	w.down(fault{
 		service: "mail-server",
 		make:    func(t *testing.T) { must(t, mailhog.Stop()) },
