@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,6 +42,7 @@ func budget(r *http.Request, limit time.Duration) (context.Context, context.Canc
 type renderer struct {
 	buffers, gzips, zstds sync.Pool
 	formats               []expfmt.Format
+	turns                 chan struct{} // of those that write: each takes a megabyte, and more at once than processors are no faster
 }
 
 func newRenderer() *renderer {
@@ -55,6 +57,7 @@ func newRenderer() *renderer {
 			return w
 		}},
 		formats: expfmt.DefaultOpenMetricsAcceptedFormats(),
+		turns:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 }
 
@@ -85,7 +88,10 @@ func (re *renderer) write(w http.ResponseWriter, r *http.Request, page *metric.P
 	_, _ = w.Write(buffer.Bytes())                                                 // the client is gone if this fails
 }
 
+// encode writes into memory alone, so that nobody who waits for a turn waits for a client.
 func (re *renderer) encode(into *bytes.Buffer, accept string, page *metric.Page, format expfmt.Format) (string, error) {
+	re.turns <- struct{}{}
+	defer func() { <-re.turns }()
 	switch encoding := negotiate(accept); encoding {
 	case "gzip":
 		w := re.gzips.Get().(*gzip.Writer)

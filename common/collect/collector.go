@@ -88,23 +88,23 @@ func (n Needs) missing(id Identity) string {
 // after another with them, where an answer tells what to ask next; or it runs a dialogue of its own (Run). A family
 // whose name ends with * declares names that only the server knows.
 type Collector struct {
-	Name     string
-	Help     string
-	Families []*metric.Family
-	Class    Class
-	Every    time.Duration // slow class: how long an answer is good
-	Off      bool          // only on when asked for
-	Limit    int           // samples a run; 0 means DefaultSeriesLimit
-	Own      bool          // a user's: that the server does not take the question is a mistake in the configuration
-	Apart    bool          // slow class: its Run asks others than the server, also while that is down; it gets no Conn
-	Remembers bool // something of its target from one scrape to the next, so that each target needs one of its own
+	Name      string
+	Help      string
+	Families  []*metric.Family
+	Class     Class
+	Every     time.Duration // slow class: how long an answer is good
+	Off       bool          // only on when asked for
+	Limit     int           // samples a run; 0 means DefaultSeriesLimit
+	Own       bool          // a user's: that the server does not take the question is a mistake in the configuration
+	Apart     bool          // slow class: its Run asks others than the server, also while that is down; it gets no Conn
+	Remembers bool          // something of its target from one scrape to the next, so that each target needs one of its own
 	// PerMember is for what is asked of each of a target's Members as well.
 	PerMember bool
 	Needs     Needs
 
 	// Ask says what to ask of this server; nothing means that the server is too old or too new.
 	Ask func(Identity) []Question
-	// Read takes the answer to question i. It is called in order and never at the same time as itself.
+	// Read takes the answer to question i. It is called in order, for one target never at the same time as itself.
 	Read func(i int, answer Answer, out *metric.Batch) error
 	// Talk begins a talk for one scrape.
 	Talk func(Identity) Talk

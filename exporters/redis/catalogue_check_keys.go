@@ -39,7 +39,7 @@ func checkKeys(k keyChecks) collect.Catalogue {
 	return collect.Catalogue{
 		{
 			Name: "check_keys", Help: "TYPE, MEMORY USAGE, STRLEN, GETRANGE and their like: size and value of the keys of --check-single-keys, and of those of --check-keys that are no pattern.",
-			Families: families.all(), Class: collect.Dear, Needs: k.needs(),
+			Families: families.all(), Class: collect.Dear, Needs: k.needs(), Remembers: true,
 			Talk: func(id collect.Identity) collect.Talk {
 				return &keyTalk{families: families, id: id, keys: k.keys, values: k.values, memory: known}
 			},

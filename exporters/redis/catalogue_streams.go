@@ -80,7 +80,7 @@ func streams(k keyChecks) collect.Catalogue {
 	return collect.Catalogue{
 		{
 			Name: "check_streams", Help: "XINFO: the streams of --check-single-streams, and of those of --check-streams that are no pattern.",
-			Families: families.all, Class: collect.Dear, Needs: k.needs(),
+			Families: families.all, Class: collect.Dear, Needs: k.needs(), Remembers: true,
 			Talk: func(id collect.Identity) collect.Talk {
 				return &streamTalk{streamFamilies: families, id: id, streams: k.streams, consumers: k.consumers, memory: known}
 			},

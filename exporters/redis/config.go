@@ -93,6 +93,9 @@ func (b *backend) Load(enabled func(string) bool, _ time.Duration) (*app.Setup, 
 		return nil, err
 	}
 	l := loader{flags: &b.flags, options: o, enabled: b.flags.enabled(enabled), passwords: passwords}
+	if err := l.share(); err != nil {
+		return nil, err
+	}
 	if given, set := os.LookupEnv("REDIS_ADDR"); set && given == "" && b.flags.address == defaultAddress {
 		b.flags.address = "" // which the flag's default would hide
 	}
@@ -137,7 +140,8 @@ type loader struct {
 	options   options
 	enabled   func(string) bool
 	passwords passwordFile
-	labelled  bool // several targets share a page
+	labelled  bool              // several targets share a page
+	shared    collect.Catalogue // the wanted collectors, where targets can have them in common; else nil
 }
 
 // target checks a source and makes a target of it.
@@ -161,6 +165,22 @@ func (l loader) target(s source) (app.Target, error) {
 	return target, err
 }
 
+// collectors makes those that are wanted.
+func (l loader) collectors() (collect.Catalogue, error) {
+	all, err := catalogue(l.options)
+	return slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) || l.options.idle(c.Name) }), err
+}
+
+// share makes the collectors once for all targets, where none remembers something of its own: a thousand targets would
+// have the same names and texts a thousand times.
+func (l *loader) share() error {
+	all, err := l.collectors()
+	if !slices.ContainsFunc(all, func(c *collect.Collector) bool { return !c.Shareable() }) {
+		l.shared = all
+	}
+	return err
+}
+
 // make makes a target of a source.
 func (l loader) make(s source) (app.Target, error) {
 	s.timeout = l.flags.timeout
@@ -178,9 +198,11 @@ func (l loader) make(s source) (app.Target, error) {
 	if err != nil {
 		return app.Target{}, err
 	}
-	all, err := catalogue(l.options)
-	if err != nil {
-		return app.Target{}, err
+	all := l.shared
+	if all == nil {
+		if all, err = l.collectors(); err != nil {
+			return app.Target{}, err
+		}
 	}
 	name := cmp.Or(parsed.found.name, parsed.address)
 	if parsed.database > 0 {
@@ -188,8 +210,7 @@ func (l loader) make(s source) (app.Target, error) {
 	}
 	d := &driver{settings: s.settings, renamed: l.renamed(s.Renamed), write: write, follow: s.Cluster}
 	spec := collect.Spec{
-		Name: name, Service: "redis", Database: strconv.Itoa(parsed.database), Driver: d,
-		Collectors: slices.DeleteFunc(all, func(c *collect.Collector) bool { return !l.enabled(c.Name) || l.options.idle(c.Name) }),
+		Name: name, Service: "redis", Database: strconv.Itoa(parsed.database), Driver: d, Collectors: all,
 	}
 	if l.flags.roleLabel {
 		spec.Identified = roleLabel

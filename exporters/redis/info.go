@@ -105,7 +105,7 @@ func (c *conn) identified(i *info) {
 	}
 	for _, p := range products {
 		if text := i.Text(p.field); text != "" {
-			id.Product, id.Text = p.product, text
+			id.Product, id.Text = p.product, strings.Clone(text)
 			break
 		}
 	}
@@ -116,7 +116,7 @@ func (c *conn) identified(i *info) {
 	id.Replica = i.Text("role") == "slave"
 	for _, field := range []string{"redis_mode", "server_mode", "valkey_mode"} {
 		if mode := i.Text(field); mode != "" {
-			id.Features[mode] = ""
+			id.Features[strings.Clone(mode)] = ""
 		}
 	}
 	if i.Text("cluster_enabled") == "1" {
@@ -124,7 +124,7 @@ func (c *conn) identified(i *info) {
 	}
 	for _, line := range i.Section("modules") {
 		if pair := infoPairs(line.text); line.field == "module" {
-			id.Features["module:"+pair("name")] = pair("ver")
+			id.Features["module:"+pair("name")] = strings.Clone(pair("ver"))
 		}
 	}
 	c.id = id

@@ -53,8 +53,10 @@ func (l loader) probe(modules map[string]authModule, query url.Values) (app.Targ
 	} else if s.Password = l.passwords.find(s); s.Password.IsZero() && !l.passwords.lists(wanted) {
 		return app.Target{}, app.ErrNotAllowed
 	}
-	if l.options.keys, err = l.keysOf(query); err != nil {
+	if keys, named, err := l.keysOf(query); err != nil {
 		return app.Target{}, err
+	} else if named {
+		l.options.keys, l.shared = keys, nil
 	}
 	target, err := l.make(s)
 	if err != nil {
@@ -76,10 +78,9 @@ func (p passwordFile) lists(wanted *settings) bool {
 	return false
 }
 
-// keysOf gives the keys to look at: those of the flags, or where it is allowed those that the query names.
-func (l loader) keysOf(query url.Values) (keyChecks, error) {
+// keysOf gives the keys to look at, where the query names some and that is allowed.
+func (l loader) keysOf(query url.Values) (keys keyChecks, named bool, err error) {
 	f := *l.flags
-	named := false
 	for name, to := range map[string]*string{
 		"check-keys": &f.checkKeys, "check-single-keys": &f.checkSingleKeys, "count-keys": &f.countKeys,
 		"check-streams": &f.checkStreams, "check-single-streams": &f.checkSingleStreams,
@@ -90,9 +91,10 @@ func (l loader) keysOf(query url.Values) (keyChecks, error) {
 	}
 	switch {
 	case !named:
-		return l.options.keys, nil
+		return keyChecks{}, false, nil
 	case !f.scrapeKeys:
-		return keyChecks{}, errors.New("whoever may name keys can read any: to allow it, start the exporter with --scrape-keys")
+		return keyChecks{}, true, errors.New("whoever may name keys can read any: to allow it, start the exporter with --scrape-keys")
 	}
-	return f.keyChecks()
+	keys, err = f.keyChecks()
+	return keys, true, err
 }
