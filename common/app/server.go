@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,6 +97,7 @@ func (s *server) reload() error {
 
 // serve listens until it is told to stop, and then finishes the scrapes under way.
 func (p *program) serve() int {
+	collectOften()
 	setup, err := p.load()
 	if err != nil {
 		return p.fail(1, err)
@@ -119,6 +121,14 @@ func (p *program) serve() int {
 	}
 	<-finished
 	return 0
+}
+
+// collectOften has the garbage collector run at half of what it would wait for, unless the user says otherwise. What lives
+// is small beside the garbage of a scrape, so this costs little time and takes a quarter off the heap.
+func collectOften() {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(50)
+	}
 }
 
 // listenError says what to do about a port in use.
