@@ -121,6 +121,13 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Output returns the end of what the process printed, its last MiB at most.
 func (p *Process) Output() string { return p.output.String() }
 
+// Written returns how many bytes the process has printed in all.
+func (p *Process) Written() int64 {
+	p.output.mu.Lock()
+	defer p.output.mu.Unlock()
+	return p.output.written
+}
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
@@ -217,14 +224,16 @@ var errNotReady = errors.New("it did not become ready")
 
 // tail keeps the end of what is written to it: never more than twice max in memory.
 type tail struct {
-	max  int
-	mu   sync.Mutex
-	text []byte
+	max     int
+	mu      sync.Mutex
+	text    []byte
+	written int64
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.written += int64(len(p))
 	t.text = append(t.text, p...)
 	if excess := len(t.text) - t.max; excess > t.max {
 		t.text = slices.Delete(t.text, 0, excess)
