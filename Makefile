@@ -19,7 +19,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: dashboards pictures help build containers demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale clean servers FORCE
+.PHONY: dashboards pictures help build containers demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale soak clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,13 @@ bench-smtp: build ## The part of bench beside blackbox_exporter, and a thousand 
 scale: build ## Scrape a server of 50,000 tables, 20,000 statements and 1,000 databases
 	tools/ensure.sh postgres-demo
 	cd e2e && SCALE=large $(GO) test -count=1 -timeout 30m -v -run 'TestScale$$' ./postgres
+
+DURATION ?= 30m
+SEED     ?= 0
+
+soak: build ## Run all exporters while faults come and go, for DURATION (30m) and by SEED, and judge every page
+	tools/ensure.sh postgres-demo redis chroma mailpit
+	cd e2e && $(GO) run ./cmd/soak --bin $(CURDIR)/bin --duration $(DURATION) --seed $(SEED) --report $(CURDIR)/.cache/soak.md
 
 clean: ## Remove what was built and downloaded
 	rm -rf bin .cache
