@@ -17,6 +17,7 @@
 #   smtp           all of these four
 #   smtp-peer      blackbox_exporter, beside which ours is measured: into .cache/peer
 #   container      buildah and runc, which build and run images; openssl
+#   memcached      what the example of docs/writing-an-exporter.md asks: into .cache/debian
 #   platform       node_exporter, one of the platform's services: into .cache/debian
 #   kubernetes     helm and kubeconform, compiled: into .cache/tools
 #
@@ -27,7 +28,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 work= # the folder for unfinished work, removed at the end
-tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp platform container kubernetes"
+tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp smtp-peer platform container kubernetes memcached"
 
 say() { echo "ensure: $*"; }
 die() { echo "ensure: $*" >&2; exit 1; }
