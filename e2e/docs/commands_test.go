@@ -22,6 +22,7 @@ var elsewhere = []struct{ program, tests, reason string }{
 	{"kubectl", "e2e/kubernetes", "needs a cluster"},
 	{"helm", "e2e/kubernetes", "needs a cluster or is run by the test"},
 	{"systemctl", "e2e/systemd", "needs systemd as the first process"},
+	{"journalctl", "e2e/systemd", "reads the journal of systemd"},
 	{"apt-get", "e2e/systemd", "changes the machine"},
 	{"apt", "e2e/systemd", "changes the machine"},
 	{"dpkg", "e2e/systemd", "changes the machine"},
@@ -33,6 +34,7 @@ var languages = []string{"sh", "sql", "yaml", "promql", "text", "go", "json", "i
 
 // assumed is what a document takes for set, since another one has explained it.
 var assumed = map[string][]string{
+	"docs/systemd.md":        {"DATA_SOURCE_NAME=postgresql://monitor@db.example.com/postgres"},
 	"docs/custom-queries.md": {"DATA_SOURCE_URI=db.example.com:5432/postgres?sslmode=verify-full", "DATA_SOURCE_USER=monitor", "DATA_SOURCE_PASS_FILE=/run/secrets/monitor"},
 }
 
@@ -130,8 +132,9 @@ know_monitor() {
 	psql -qc "DO \$\$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'monitor') THEN CREATE ROLE monitor LOGIN; GRANT pg_monitor TO monitor; END IF; END \$\$"
 	psql -qc "ALTER ROLE monitor PASSWORD '$SECRET'"
 }
+echo "$SECRET" >/run/secrets/monitor
 know_monitor
-redis-cli ACL SETUSER monitor on ">$SECRET" '~*' '&*' +@all >"$HOME/said"
+redis-cli ACL SETUSER monitor reset on ">$SECRET" '~*' '&*' +@all >"$HOME/said"
 `
 
 // marker comes before what the block at a line prints.
@@ -181,6 +184,7 @@ func (w *world) shell(t *testing.T, d *document, script string) map[int]string {
 	shell.WaitDelay = time.Second
 	out, err := shell.CombinedOutput()
 	w.endServing()
+	t.Logf("it printed\n%s", out)
 	printed := map[int]string{}
 	last := 0
 	for _, part := range strings.Split(string(out), marker)[1:] {

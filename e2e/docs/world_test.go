@@ -42,7 +42,7 @@ type world struct {
 
 // names of the examples that lead to the loopback address, beside those of tlsNames.
 const names = `127.0.0.1 localhost db.example.com db1.example.com db7.db.example.com db8.db.example.com mail.example.com
-127.0.0.1 mail.example.org mail1.example.org mail2.example.org queue-1.example.com chroma.example.com db-old.example.com
+127.0.0.1 mail.example.org mail1.example.org mail2.example.org queue-1.example.com chroma.example.com db.example.net
 127.0.0.2 cache.example.com a.cache.example.com b.cache.example.com
 127.0.0.3 qdrant.example.com q7.qdrant.example.com
 `
@@ -116,6 +116,9 @@ func (w *world) furnish(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
+	for _, kind := range []string{"postgres", "redis", "vector-db", "smtp"} {
+		must(t, os.MkdirAll("/etc/"+kind+"-exporter", 0o755)) // as the package leaves it
+	}
 	for _, name := range []string{"monitor", "db1", "fleet", "cache", "qdrant", "probe", "studio", "chroma", "inbox"} {
 		must(t, os.WriteFile("/run/secrets/"+name, []byte(secret+"\n"), 0o600))
 	}
@@ -131,9 +134,9 @@ func (w *world) environment() []string {
 
 func (w *world) startPostgres(t *testing.T) {
 	t.Helper()
-	w.pg = servers.NewPostgres(t, servers.PostgresOptions{TLS: true, Initial: []string{
-		"CREATE DATABASE app", "CREATE DATABASE shop",
-	}})
+	w.pg = servers.NewPostgres(t, servers.PostgresOptions{
+		TLS: true, Settings: map[string]string{"track_io_timing": "on"}, Initial: []string{"CREATE DATABASE app", "CREATE EXTENSION pg_stat_statements"},
+	})
 	w.certify(t, w.pg.CAFile())
 	must(t, w.pg.Exec(t.Context(), "postgres", "SELECT pg_reload_conf()"))
 	forward(t, "127.0.0.1:5432", w.pg.Addr(), nil)
@@ -144,7 +147,7 @@ func (w *world) startRedis(t *testing.T) {
 	t.Helper()
 	r := servers.NewRedis(t, servers.RedisOptions{Kind: servers.Redis8, Initial: [][]any{
 		{"ACL", "SETUSER", "monitor", "on", ">" + secret, "~*", "&*", "+@all"},
-		{"SET", "counter", "1"},
+		{"SET", "counter", "1"}, {"CONFIG", "SET", "latency-monitor-threshold", "100"},
 	}})
 	forward(t, "127.0.0.1:6379", r.Addr(), nil)
 	forward(t, "127.0.0.2:6379", r.Addr(), w.ca.config())
