@@ -21,6 +21,7 @@ var elsewhere = []struct{ program, tests, reason string }{
 	{"docker", "e2e/container", "needs a daemon and images of others"},
 	{"kubectl", "e2e/kubernetes", "needs a cluster"},
 	{"helm", "e2e/kubernetes", "needs a cluster or is run by the test"},
+	{"go", "e2e/docs", "compiles; writing_test.go builds and runs the example, and make test the rest"},
 	{"systemctl", "e2e/systemd", "needs systemd as the first process"},
 	{"journalctl", "e2e/systemd", "reads the journal of systemd"},
 	{"apt-get", "e2e/systemd", "changes the machine"},
@@ -59,9 +60,9 @@ func TestCommands(t *testing.T) {
 // secludedly runs the test again as the first process of namespaces of its own: whatever it starts ends with it.
 func secludedly(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
-	again := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestCommands$", "-test.v", "-test.timeout=4m")
+	again := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestCommands$", "-test.v", "-test.timeout=7m")
 	again.Env = append(os.Environ(), "SERVING_WORLD=1")
 	again.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL,
@@ -176,7 +177,7 @@ func (w *world) run(t *testing.T, d *document) {
 // shell runs a script and gives what each block printed, by its line.
 func (w *world) shell(t *testing.T, d *document, script string) map[int]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // on a busy machine
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	shell.Dir = w.clone(t)
