@@ -48,6 +48,8 @@ type scrape struct {
 	err          error
 }
 
+func (s scrape) took() time.Duration { return s.ended.Sub(s.began).Round(time.Millisecond) }
+
 // Violation is a broken rule.
 type Violation struct {
 	At      time.Duration `json:"at"` // after the beginning
@@ -73,6 +75,7 @@ type judge struct {
 	mu         sync.Mutex
 	checks     map[string]int // how often each rule was looked at
 	broken     map[string]int // how often it was broken
+	excused    int            // pages that were let pass
 	violations []Violation
 	seen       map[string]*memory // by the subject's name
 }
@@ -81,6 +84,7 @@ type judge struct {
 type memory struct {
 	counters map[string]seenCounter
 	slow     map[string]bool // collectors that are asked in the background
+	late     map[*line]bool  // whose last page, while they were well, came only when its time was up
 	started  float64         // when the process was, 0 for not known
 }
 
@@ -129,9 +133,8 @@ func (j *judge) lookAt(rule string, good bool, s *subject, l *line, at scrape, d
 
 // scrape judges an answer to /metrics.
 func (j *judge) scrape(s *subject, at scrape) {
-	took := at.ended.Sub(at.began)
-	j.lookAt(ruleAnswer, at.err == nil && at.code == 200 && took <= at.timeout+slack, s, nil, at,
-		fmt.Sprintf("code %d after %s of %s: %v", at.code, took.Round(time.Millisecond), at.timeout, at.err), "")
+	j.lookAt(ruleAnswer, at.err == nil && at.code == 200 && at.took() <= at.timeout+slack, s, nil, at,
+		fmt.Sprintf("code %d after %s of %s: %v", at.code, at.took(), at.timeout, at.err), "")
 	if at.err != nil || at.code != 200 {
 		return
 	}
@@ -145,7 +148,10 @@ func (j *judge) scrape(s *subject, at scrape) {
 	j.process(s, p, known, at)
 	for _, l := range s.lines {
 		j.up(s, l, p, at)
-		j.collectors(s, l, p, known, at)
+		if since, well := l.well(at); well && !j.excuse(known, l, at) {
+			j.well(s, l, p, at, since)
+			j.collectors(s, l, p, known, at, since)
+		}
 		j.truths(s, l, p, at)
 	}
 	j.counters(s, p, known, at)
@@ -157,7 +163,7 @@ func (j *judge) remember(s *subject, p page) *memory {
 	defer j.mu.Unlock()
 	known := j.seen[s.name]
 	if known == nil {
-		known = &memory{counters: map[string]seenCounter{}, slow: map[string]bool{}}
+		known = &memory{counters: map[string]seenCounter{}, slow: map[string]bool{}, late: map[*line]bool{}}
 		j.seen[s.name] = known
 	}
 	for series := range p.with(s.prefix + "_exporter_collector_age_seconds") {
@@ -191,18 +197,42 @@ func (j *judge) up(s *subject, l *line, p page, at scrape) {
 	if fault, deaf := l.past.deaf(at.began.Add(-aside), at.ended); deaf {
 		j.lookAt(ruleDeaf, shown && value == 0, s, l, at, fmt.Sprintf("%s is %v (shown: %v) during %s", series, value, shown, fault), series)
 	}
-	if since := l.past.wellSince(at.ended); !since.IsZero() && at.began.Sub(since) >= upAfter {
-		j.lookAt(ruleWell, shown && value == 1, s, l, at,
-			fmt.Sprintf("%s is %v (shown: %v), all is well for %s", series, value, shown, at.began.Sub(since).Round(time.Millisecond)), series)
+	if l.quiet.since(at.began.Add(-aside), l.down()) {
+		j.lookAt(ruleDeaf, shown && value == 0, s, l, at, fmt.Sprintf("%s is %v (shown: %v), though no byte came from the server", series, value, shown), series)
 	}
 }
 
-// collectors wants all to succeed that had time to.
-func (j *judge) collectors(s *subject, l *line, p page, known *memory, at scrape) {
-	since := l.past.wellSince(at.ended)
-	if since.IsZero() || at.began.Sub(since) < upAfter {
-		return
+// well tells for how long all was well with a line when a page was asked for, and whether that is long enough for it to
+// be whole.
+func (l *line) well(at scrape) (since time.Duration, well bool) {
+	moment := l.past.wellSince(at.ended)
+	since = at.began.Sub(moment)
+	return since, !moment.IsZero() && since >= upAfter
+}
+
+// excuse lets one page pass that came when its time was up, and with it what had no time left: the machine may have been
+// busy with others. It lets no second one pass.
+func (j *judge) excuse(known *memory, l *line, at scrape) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	late := at.ended.Sub(at.began) > at.timeout*4/5
+	excused := late && !known.late[l]
+	known.late[l] = late
+	if excused {
+		j.excused++
 	}
+	return excused
+}
+
+func (j *judge) well(s *subject, l *line, p page, at scrape, since time.Duration) {
+	series := l.up(s)
+	value, shown := p.values[series]
+	j.lookAt(ruleWell, shown && value == 1, s, l, at,
+		fmt.Sprintf("%s is %v (shown: %v) on a page that took %s, all is well for %s", series, value, shown, at.took(), since.Round(time.Millisecond)), series)
+}
+
+// collectors wants all to succeed that had time to.
+func (j *judge) collectors(s *subject, l *line, p page, known *memory, at scrape, since time.Duration) {
 	for series, value := range p.with(s.prefix + "_exporter_collector_success") {
 		if !l.owns(series) {
 			continue
@@ -210,8 +240,8 @@ func (j *judge) collectors(s *subject, l *line, p page, known *memory, at scrape
 		j.mu.Lock()
 		slow := known.slow[label(series, "collector")]
 		j.mu.Unlock()
-		if !slow || at.began.Sub(since) >= slowAfter {
-			j.lookAt(ruleSuccess, value == 1, s, l, at, series+" is 0", label(series, "collector"))
+		if !slow || since >= slowAfter {
+			j.lookAt(ruleSuccess, value == 1, s, l, at, fmt.Sprintf("%s is %v on a page that took %s", series, value, at.took()), label(series, "collector"))
 		}
 	}
 }
@@ -223,8 +253,8 @@ func (j *judge) truths(s *subject, l *line, p page, at scrape) {
 			j.lookAt(ruleTruth, err == nil, s, l, at, fmt.Sprint(err), t.series)
 		}
 	}
-	since := l.past.wellSince(at.ended)
-	if since.IsZero() || at.began.Sub(since) < slowAfter {
+	since, well := l.well(at)
+	if !well || since < slowAfter || at.ended.Sub(at.began) > at.timeout*4/5 {
 		return
 	}
 	for _, t := range l.truths {

@@ -42,8 +42,17 @@ func newBench() *bench {
 
 // see has a page judged that was asked for after a while, replaced as told: old, new, old, new.
 func (b *bench) see(after time.Duration, replace ...string) {
+	b.page(after, 100*time.Millisecond, replace)
+}
+
+// late is see for a page that took nearly all the time that it had.
+func (b *bench) late(after time.Duration, replace ...string) {
+	b.page(after, 900*time.Millisecond, replace)
+}
+
+func (b *bench) page(after, took time.Duration, replace []string) {
 	b.judge.scrape(b.s, scrape{
-		client: "text", began: b.now.Add(after), ended: b.now.Add(after + 100*time.Millisecond), timeout: time.Second, code: 200,
+		client: "text", began: b.now.Add(after), ended: b.now.Add(after + took), timeout: time.Second, code: 200,
 		contentType: "text/plain; version=0.0.4", body: []byte(strings.NewReplacer(replace...).Replace(goodPage)),
 	})
 }
@@ -86,8 +95,20 @@ func TestJudgeFindsLies(t *testing.T) {
 		"down during a stall":           {"", func(b *bench) { b.happen(Stall, -30*time.Second, 30*time.Second); b.see(0, down...) }},
 		"up while a byte is garbled":    {"", func(b *bench) { b.happen(Garble, -30*time.Second, 30*time.Second); b.see(0) }},
 		"up right after a stall began":  {"", func(b *bench) { b.happen(Stall, -100*time.Millisecond, 30*time.Second); b.see(0) }},
-		"down without a fault":          {ruleWell, func(b *bench) { b.see(0, "redis_up 1", "redis_up 0") }},
-		"up is not told":                {ruleWell, func(b *bench) { b.see(0, "redis_up 1", "") }},
+		"up while no byte came":         {ruleDeaf, func(b *bench) { b.l.quiet.begun = b.now.Add(-time.Minute); b.see(0) }},
+		"up while bytes came":           {"", func(b *bench) { b.l.quiet = quiet{begun: b.now.Add(-time.Minute), heard: b.now}; b.see(0) }},
+		"up before anybody listened":    {"", func(b *bench) { b.l.quiet.begun = b.now; b.see(0) }},
+		"one page out of time": {"", func(b *bench) {
+			b.late(0, "redis_up 1", "redis_up 0")
+			b.see(time.Second)
+			b.late(2*time.Second, "redis_up 1", "redis_up 0")
+		}},
+		"two pages out of time": {ruleWell, func(b *bench) {
+			b.late(0, "redis_up 1", "redis_up 0")
+			b.late(2*time.Second, "redis_up 1", "redis_up 0")
+		}},
+		"down without a fault": {ruleWell, func(b *bench) { b.see(0, "redis_up 1", "redis_up 0") }},
+		"up is not told":       {ruleWell, func(b *bench) { b.see(0, "redis_up 1", "") }},
 		"still down after a stall": {ruleWell, func(b *bench) {
 			b.happen(Stall, -30*time.Second, -10*time.Second)
 			b.see(0, "redis_up 1", "redis_up 0")
@@ -198,5 +219,23 @@ func TestViolationsAreBounded(t *testing.T) {
 	together.Wait()
 	if len(b.judge.violations) != mostViolations || b.judge.broken[ruleWell] != 4*mostViolations {
 		t.Errorf("%d kept, %d counted", len(b.judge.violations), b.judge.broken[ruleWell])
+	}
+}
+
+// What comes is noticed at the next look, and at the latest when somebody asks.
+func TestQuiet(t *testing.T) {
+	var q quiet
+	q.begin()
+	q.hear(100)
+	time.Sleep(20 * time.Millisecond)
+	middle := time.Now()
+	if !q.since(middle, 100) {
+		t.Error("nothing came, and yet something was heard")
+	}
+	if q.since(middle, 101) {
+		t.Error("a byte came and was not heard")
+	}
+	if (&quiet{}).since(middle, 0) {
+		t.Error("who does not listen knows that it was quiet")
 	}
 }

@@ -19,6 +19,7 @@ type Report struct {
 	Faults     map[string]int     `json:"faults"`  // by line/fault, as far as they began
 	Checks     map[string]int     `json:"checks"`  // by rule
 	Broken     map[string]int     `json:"broken"`  // by rule
+	Excused    int                `json:"excused"` // pages that came when their time was up, while all was well
 	Levels     map[string][]Level `json:"levels"`  // by exporter, at the end of each calm
 	PeakRSS    map[string]int64   `json:"peak_rss_bytes"`
 	LogBytes   map[string]int64   `json:"log_bytes"`
@@ -53,6 +54,7 @@ func (r *Report) String() string {
 	for _, rule := range slices.Sorted(maps.Keys(r.Checks)) {
 		fmt.Fprintf(&b, "| %s | %d | %d |\n", rule, r.Checks[rule], r.Broken[rule])
 	}
+	fmt.Fprintf(&b, "\n%d times a page was excused: it came when its time was up, while its server was well.\n", r.Excused)
 	fmt.Fprintf(&b, "\n| exporter, client | scrapes | left early | slowest |\n| --- | ---: | ---: | ---: |\n")
 	for _, who := range slices.Sorted(maps.Keys(r.Traffic)) {
 		t := r.Traffic[who]

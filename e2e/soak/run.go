@@ -83,6 +83,7 @@ func (r *run) soak(ctx context.Context) error {
 		for _, l := range s.lines {
 			l.past.healthy = r.begin
 			work.Go(func() { l.tell(ctx) })
+			work.Go(func() { l.quiet.listen(ctx, l.down) })
 			work.Go(func() {
 				if err := l.act(ctx, r.begin, r.schedule.Events); err != nil {
 					failed <- err
@@ -149,7 +150,7 @@ func (r *run) complain(rule string, s *subject, detail string) {
 func (r *run) report() *Report {
 	report := &Report{
 		Seed: r.options.Seed, Planned: r.options.Duration, Ran: time.Since(r.begin), Traffic: r.traffic.by, Faults: map[string]int{},
-		Checks: r.judge.checks, Broken: r.judge.broken, Levels: r.levels, PeakRSS: r.peaks, LogBytes: map[string]int64{},
+		Checks: r.judge.checks, Broken: r.judge.broken, Excused: r.judge.excused, Levels: r.levels, PeakRSS: r.peaks, LogBytes: map[string]int64{},
 		Violations: r.judge.violations, Schedule: r.schedule,
 	}
 	for _, s := range r.world.subjects {

@@ -30,10 +30,11 @@ type subject struct {
 // line is a server with the line over which its exporter reaches it.
 type line struct {
 	name    string
-	target  string // the value of the label target; "" where the exporter has one target
-	proxy   *proxy.Proxy
+	target  string       // the value of the label target; "" where the exporter has one target
+	proxy   *proxy.Proxy // nil before there is one
 	machine machine
 	past    timeline
+	quiet   quiet
 	truths  []*truth
 	raise   func(ctx context.Context, value float64) error // gives the first of truths its next value; nil where it stays
 }
@@ -59,6 +60,14 @@ func (l *line) faults() []Fault {
 
 // up is the series that says whether the server is.
 func (l *line) up(s *subject) string { return s.prefix + "_up" + l.braces() }
+
+// down is how many bytes have come from the server.
+func (l *line) down() int64 {
+	if l.proxy == nil {
+		return 0
+	}
+	return l.proxy.Stats().Down
+}
 
 func (l *line) braces() string {
 	if l.target == "" {
