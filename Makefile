@@ -2,12 +2,8 @@
 
 GO         ?= go
 VERSION    := $(shell cat VERSION)
-REVISION   := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-BRANCH     := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
-BUILD_DATE := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y%m%d-%H:%M:%S 2>/dev/null || echo unknown)
-STAMP      := github.com/prometheus/common/version
-LDFLAGS    := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION) -X $(STAMP).Branch=$(BRANCH) \
-              -X $(STAMP).BuildUser=make -X $(STAMP).BuildDate=$(BUILD_DATE)
+REVISION   := $(shell tools/stamp.sh revision)
+LDFLAGS    := $(shell VERSION='$(VERSION)' REVISION='$(REVISION)' tools/stamp.sh)
 
 MODULES   := common $(patsubst %/go.mod,%,$(wildcard exporters/*/go.mod)) dashboards e2e
 EXPORTERS := $(patsubst exporters/%/main.go,%,$(wildcard exporters/*/main.go))
@@ -19,7 +15,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: dashboards pictures help build containers demo demo-check test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp scale soak clean servers FORCE
+.PHONY: dashboards pictures help build containers demo demo-check release test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp bench-targets scale soak clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +24,10 @@ build: $(BINARIES) ## Build the exporters into bin/
 
 bin/%-exporter: FORCE
 	cd exporters/$* && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/$@ .
+
+# ONLY: a pattern of archives, such as '*.linux-amd64'; DIRTY: build although not all is committed.
+release: ## Build archives for all platforms, bills of materials and checksums into dist/
+	cd e2e && $(GO) run ./cmd/release -root $(CURDIR) $(if $(ONLY),-only '$(ONLY)') $(if $(DIRTY),-dirty)
 
 containers: build ## Build an image of each exporter, with docker or buildah, from what is in bin/
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) tools/containers.sh $(VERSION) $(REVISION) $(EXPORTERS)
@@ -95,6 +95,10 @@ bench-smtp: build ## The part of bench beside blackbox_exporter, and a thousand 
 	tools/ensure.sh postfix smtp-peer
 	cd e2e && $(GO) run ./cmd/bench-smtp --exporter $(CURDIR)/bin/smtp-exporter
 
+bench-targets: build ## A thousand targets of each kind, a tenth of them dead, beside other projects' exporters: an hour and a half
+	tools/ensure.sh postgres-demo peer redis redis-peer smtp-peer
+	cd e2e && $(GO) run ./cmd/bench-targets --bin $(CURDIR)/bin
+
 scale: build ## Scrape a server of 50,000 tables, 20,000 statements and 1,000 databases
 	tools/ensure.sh postgres-demo
 	cd e2e && SCALE=large $(GO) test -count=1 -timeout 30m -v -run 'TestScale$$' ./postgres
@@ -107,7 +111,7 @@ soak: build ## Run all exporters while faults come and go, for DURATION (30m) an
 	cd e2e && $(GO) run ./cmd/soak --bin $(CURDIR)/bin --duration $(DURATION) --seed $(SEED) --report $(CURDIR)/.cache/soak.md
 
 clean: ## Remove what was built and downloaded
-	rm -rf bin .cache
+	rm -rf bin dist .cache
 
 $(TOOLS)/golangci-lint:
 	GOBIN=$(TOOLS) GOWORK=off $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
