@@ -47,11 +47,13 @@ awk '
 		else if (type[$2] != $3) { print "type     " $2 ": " $3 ", now " type[$2] }
 		next
 	}
-	($2 in has) && !(($2, $3) in labels) { change = $3 ", now" has[$2]; names[change] = names[change] " " $2; many[change]++ }
+	($2 in has) && !(($2, $3) in labels) { change = $3 ", now" has[$2]; names[change] = names[change] " " $2 }
 	END {
 		for (change in names) {
-			split(names[change], some, " ")
-			print "labels   " change ":", some[1], some[2], some[3], (many[change] > 3 ? "and " many[change] - 3 " more" : "")
+			count = split(names[change], some, " ")
+			line = "labels   " change ":"
+			for (i = 1; i <= count && i <= 3; i++) line = line " " some[i]
+			print line (count > 3 ? " and " count - 3 " more" : "")
 		}
 		for (family in type) now++
 		print families + 0 " families, now " now + 0
