@@ -34,6 +34,7 @@ type run struct {
 	waiters   int
 	abandoned bool                // nobody waits any more; it was told to stop
 	overdue   bool                // some caller waited in vain until his time was up
+	longest   time.Duration       // that a caller may wait
 	counted   bool                // as a scrape
 	failed    map[*Collector]bool // counted as failures
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -120,10 +121,25 @@ func (t *Target) join(caller context.Context, full bool) (r *run, joined bool) {
 		go t.execute(ctx, t.current)
 	}
 	r = t.current
-	if joined = !r.abandoned && (r.full || !full); joined {
+	if joined = !r.abandoned && (r.full || !full) && r.open(caller); joined {
 		r.waiters++
 	}
 	return r, joined
+}
+
+// open tells whether a run can be joined: for as long as the longest that one of its callers may wait, counted from the
+// run's beginning. Without that limit callers who overlap would keep a run alive whose server has long fallen silent, and
+// each would be told that the server had answered.
+func (r *run) open(caller context.Context) bool {
+	if r.waiters > 0 && time.Since(r.started) > r.longest {
+		return false
+	}
+	if deadline, limited := caller.Deadline(); limited {
+		r.longest = max(r.longest, time.Until(deadline))
+	} else {
+		r.longest = math.MaxInt64
+	}
+	return true
 }
 
 // await waits for a run and, on the very first scrape, for the slow collectors.

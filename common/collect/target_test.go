@@ -542,3 +542,26 @@ func TestLog(t *testing.T) {
 		}
 	})
 }
+
+// Callers who overlap for ever do not keep a run alive whose server fell silent after its first answer: who comes when the
+// longest wait of its callers is over is told of a run of his own.
+func TestOverlappingCallers(t *testing.T) {
+	s := newServer()
+	s.replies["good"] = reply{stalls: true}
+	bubble(t, s, Catalogue{gauge("good")}, func(f *fixture) {
+		up := make([]bool, 8)
+		var together sync.WaitGroup
+		for i := range up {
+			together.Go(func() {
+				time.Sleep(time.Duration(i) * 3 * second / 2)
+				up[i] = f.scrape(2 * second).Up
+			})
+		}
+		time.Sleep(second)
+		s.set("ping", reply{stalls: true})
+		together.Wait()
+		if want := []bool{true, true, false, false, false, false, false, false}; !slices.Equal(up, want) {
+			t.Errorf("one after the other is told that the server is up: %v, want %v", up, want)
+		}
+	})
+}
