@@ -9,14 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/alfred-agent-platform/backend-exporters/e2e/kubernetes/derive"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
-	"go.yaml.in/yaml/v3"
 )
 
 // object is what the tests read of any object of Kubernetes.
@@ -347,4 +349,39 @@ func kindsOf(objects []object) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// TestDocumentedValuesRender renders every file of values that a document shows.
+func TestDocumentedValuesRender(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```\n")
+	var seen int
+	for _, path := range []string{"docs/kubernetes.md", derive.Chart + "/README.md"} {
+		for _, block := range blocks.FindAllStringSubmatch(read(t, filepath.Join(root(t), path)), -1) {
+			if strings.Contains(block[1], "scrape_configs:") {
+				continue // which is Prometheus'
+			}
+			seen++
+			file := filepath.Join(t.TempDir(), "values.yaml")
+			if err := os.WriteFile(file, []byte(block[1]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			text, objects := render(t, file)
+			if len(of(objects, "Deployment")) == 0 {
+				t.Errorf("%s: nothing comes of\n%s", path, block[1])
+			}
+			manifestsAreValid(t, rendering{path, text, objects})
+		}
+	}
+	if seen < 5 {
+		t.Errorf("only %d files of values were found", seen)
+	}
+}
+
+// TestClusterMayGiveOutUsers holds what the documents say for clusters such as OpenShift.
+func TestClusterMayGiveOutUsers(t *testing.T) {
+	text, err := derive.Render(tool(t, "helm"), chart(t), "--values=testdata/values/postgres.yaml", "--set=defaults.podSecurityContext.runAsUser=null",
+		"--set=defaults.podSecurityContext.runAsGroup=null", "--set=defaults.podSecurityContext.fsGroup=null")
+	if err != nil || strings.Contains(text, "65534") || !strings.Contains(text, "runAsNonRoot: true") {
+		t.Errorf("%v\n%s", err, text)
+	}
 }

@@ -11,10 +11,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alfred-agent-platform/backend-exporters/e2e/kubernetes/derive"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/kubernetes/derive"
 )
 
 type selector struct {

@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
-	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 	"github.com/prometheus/prometheus/model/relabel"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
+	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
 func relabelConfig(t *testing.T, written map[string]any) *relabel.Config {
