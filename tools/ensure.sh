@@ -16,9 +16,10 @@
 #   mailpit, mailhog  mail catchers, compiled: into .cache/tools
 #   smtp           all of these four
 #   smtp-peer      blackbox_exporter, beside which ours is measured: into .cache/peer
-#   container      buildah and runc, which build and run images; openssl
+#   container      buildah and runc, which build and run images; openssl, psql
 #   memcached      what the example of docs/writing-an-exporter.md asks: into .cache/debian
 #   platform       node_exporter, one of the platform's services: into .cache/debian
+#   actionlint     what checks the workflows, compiled: into .cache/tools
 #   kubernetes     helm and kubeconform, compiled: into .cache/tools
 #
 # Each NAME is a function ensure_NAME in tools/ensure/*.sh. Without a name all that the tests need are brought.
@@ -28,7 +29,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 work= # the folder for unfinished work, removed at the end
-tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp smtp-peer platform container kubernetes memcached"
+tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp smtp-peer platform container kubernetes memcached actionlint"
 
 say() { echo "ensure: $*"; }
 die() { echo "ensure: $*" >&2; exit 1; }
