@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,15 +42,12 @@ func walk(v reflect.Value, path string, all *[]Key) error {
 		case name == "" || name == "-":
 			continue
 		}
-		key := Key{Path: path + name, Type: field.Tag.Get("type"), Help: field.Tag.Get("help")}
-		if key.Help == "" || !strings.HasSuffix(key.Help, ".") {
-			return fmt.Errorf("%s, field %s of %s: the tag help must say in a sentence what it means", key.Path, field.Name, v.Type())
+		key, err := describe(field, path+name)
+		if err != nil {
+			return err
 		}
-		if key.Type == "" {
-			key.Type = typeName(field.Type)
-		}
-		if field.Type.Kind() == reflect.Map && !isSection(inner.Type()) {
-			key.Path, _ = strings.CutSuffix(key.Path+way, "[]")
+		if field.Type.Kind() == reflect.Map && !isSection(inner.Type()) { // of single values: the names are the keys
+			key.Path = strings.TrimSuffix(key.Path+way, "[]")
 			if field.Tag.Get("type") == "" {
 				key.Type = typeName(field.Type.Elem())
 			}
@@ -65,6 +63,18 @@ func walk(v reflect.Value, path string, all *[]Key) error {
 		}
 	}
 	return nil
+}
+
+// describe reads the tags of a field.
+func describe(field reflect.StructField, path string) (Key, error) {
+	key := Key{Path: path, Type: field.Tag.Get("type"), Help: field.Tag.Get("help")}
+	if !strings.HasSuffix(key.Help, ".") {
+		return key, fmt.Errorf("%s, field %s: the tag help must say in a sentence what it means", path, field.Name)
+	}
+	if key.Type == "" {
+		key.Type = typeName(field.Type)
+	}
+	return key, nil
 }
 
 // descend goes from a pointer, list or map to what is in it, and tells how that is written in a path.
@@ -135,7 +145,7 @@ func plural(name string) string {
 func written(v reflect.Value) string {
 	switch {
 	case v.Kind() == reflect.Bool:
-		return fmt.Sprint(v.Bool())
+		return strconv.FormatBool(v.Bool())
 	case v.IsZero():
 		return ""
 	case v.Kind() == reflect.Pointer:

@@ -71,7 +71,7 @@ func TestKeysMustBeExplained(t *testing.T) {
 			} `yaml:"deep" help:"Deep."`
 		}{},
 	} {
-		if _, err := Keys(of); err == nil || !strings.Contains(err.Error(), "name, field Name of struct") || !strings.HasPrefix(err.Error(), "deep") {
+		if _, err := Keys(of); err == nil || !strings.Contains(err.Error(), "name, field Name: the tag") || !strings.HasPrefix(err.Error(), "deep") {
 			t.Errorf("%v", err)
 		}
 	}
