@@ -102,6 +102,43 @@ func TestResharding(t *testing.T) {
 	other.Scrape("5").Want(t, `redis_db_keys{db="db0"}`, 20)
 }
 
+// Patterns of keys are looked for on all primaries of a cluster that is followed, from whichever node is asked.
+func TestPatternsOfACluster(t *testing.T) {
+	t.Parallel()
+	c := servers.NewRedisCluster(t, servers.Redis7, 3, 1)
+	const keys = 300
+	for i := range keys {
+		var err error
+		for _, node := range c.Masters { // of which one has the key's slot
+			if _, err = node.Do(t.Context(), "SET", fmt.Sprint("many:", i), "x"); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"--count-keys=db0=many:*,db0=none:*", "--check-keys=db0=many:1?", "--check-key-groups=^(many)", "--check-keys-batch-size=50"}
+	for _, node := range []*servers.Redis{c.Masters[0], c.Masters[2]} {
+		e := at(t, node.Addr(), append(args, "--is-cluster")...)
+		wantKey(t, e, `redis_keys_count{db="db0",key="many:*"}`, keys)
+		wantKey(t, e, `redis_key_group_count{db="db0",key_group="many"}`, keys)
+		p := e.Scrape("10")
+		p.Want(t, `redis_keys_count{db="db0",key="none:*"}`, 0)
+		for i := range 10 {
+			p.Want(t, fmt.Sprintf(`redis_key_size{db="db0",key="many:1%d"}`, i), 1)
+		}
+		e.wantGood()
+	}
+	alone := at(t, c.Masters[0].Addr(), args...)
+	size, err := c.Masters[0].Do(t.Context(), "DBSIZE")
+	own, ok := size.(int64)
+	if err != nil || !ok || own == 0 || own == keys {
+		t.Fatalf("one node has %v of %d keys, %v", size, keys, err)
+	}
+	wantKey(t, alone, `redis_keys_count{db="db0",key="many:*"}`, float64(own))
+}
+
 // wantKey wants a key to be shown, in the end.
 func wantKey(t *testing.T, e *exporter, series string, want float64) {
 	t.Helper()

@@ -82,6 +82,7 @@ func converse(ctx context.Context, conn collect.Conn, talk collect.Talk, out *me
 // search looks for keys that match patterns, within bounds.
 type search struct {
 	conn  collect.Conn
+	nodes []string
 	batch int
 	until time.Time
 	keys  []keyRef
@@ -89,7 +90,14 @@ type search struct {
 
 // scanAll gives the keys that match patterns. What is above the bounds counts as left out.
 func scanAll(ctx context.Context, conn collect.Conn, patterns []keyRef, batch int, out *metric.Batch) ([]keyRef, error) {
-	s := search{conn: conn, batch: batch, until: time.Now().Add(scanTime)}
+	if len(patterns) == 0 {
+		return nil, nil
+	}
+	nodes, err := primaries(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	s := search{conn: conn, nodes: nodes, batch: batch, until: time.Now().Add(scanTime)}
 	for _, pattern := range patterns {
 		whole, err := s.look(ctx, pattern)
 		if err != nil {
@@ -106,9 +114,23 @@ func scanAll(ctx context.Context, conn collect.Conn, patterns []keyRef, batch in
 // look finds the keys of one pattern, and tells whether it found all.
 func (s *search) look(ctx context.Context, pattern keyRef) (whole bool, err error) {
 	seen := map[string]bool{} // a table that is resized shows some keys twice
+	for _, node := range s.nodes {
+		var conn collect.Conn
+		if conn, err = at(ctx, s.conn, node); err != nil {
+			return false, err
+		}
+		if whole, err = s.lookAt(ctx, conn, pattern, seen); err != nil || !whole {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// lookAt finds the keys of one pattern that one node has.
+func (s *search) lookAt(ctx context.Context, conn collect.Conn, pattern keyRef, seen map[string]bool) (whole bool, err error) {
 	for cursor := "0"; ; {
 		var names []string
-		if cursor, names, err = scan(ctx, s.conn, pattern, cursor, s.batch); err != nil {
+		if cursor, names, err = scan(ctx, conn, pattern, cursor, s.batch); err != nil {
 			return false, err
 		}
 		for _, name := range names {

@@ -43,30 +43,46 @@ func countKeys(k keyChecks) *collect.Collector {
 
 // keyCount is a count under way.
 type keyCount struct {
-	cursor string // "" between counts
+	left   []string // nodes that are still to be counted at, the present one first; none between counts
+	cursor string
 	sum    float64
 	last   float64
 	whole  bool // there is a last one
 }
 
 // goOn counts on until the end or until the time is up. A count that fails begins anew.
-func (c *keyCount) goOn(ctx context.Context, conn collect.Conn, pattern keyRef, batch int, until time.Time) error {
-	if c.cursor == "" {
+func (c *keyCount) goOn(ctx context.Context, conn collect.Conn, pattern keyRef, batch int, until time.Time) (err error) {
+	if len(c.left) == 0 {
 		c.cursor, c.sum = "0", 0
+		if c.left, err = primaries(ctx, conn); err != nil {
+			return err
+		}
 	}
-	for time.Now().Before(until) {
-		next, names, err := scan(ctx, conn, pattern, c.cursor, batch)
-		if err != nil {
+	for len(c.left) > 0 && time.Now().Before(until) {
+		if err := c.step(ctx, conn, pattern, batch); err != nil {
 			*c = keyCount{}
 			return err
 		}
-		c.cursor, c.sum = next, c.sum+float64(len(names))
-		if next == "0" {
-			c.cursor, c.last, c.whole = "", c.sum, true
-			break
-		}
+	}
+	if len(c.left) == 0 {
+		c.last, c.whole = c.sum, true
 	}
 	return nil
+}
+
+// step counts the keys of one SCAN.
+func (c *keyCount) step(ctx context.Context, conn collect.Conn, pattern keyRef, batch int) error {
+	node, err := at(ctx, conn, c.left[0])
+	if err != nil {
+		return err
+	}
+	var names []string
+	c.cursor, names, err = scan(ctx, node, pattern, c.cursor, batch)
+	c.sum += float64(len(names))
+	if c.cursor == "0" {
+		c.left = c.left[1:]
+	}
+	return err
 }
 
 // groupScript looks at some keys and adds up count and memory of each group: what the captures of the first Lua pattern
@@ -119,12 +135,18 @@ type groupPass struct {
 	checks   keyChecks
 	families groupFamilies
 
-	left    []int // databases that are still to be looked at, the present one first; nil between passes
+	left    []keyPlace // that are still to be looked at, the present one first; nil between passes
 	cursor  string
 	present map[int]map[string]amounts
 	last    map[int]map[string]amounts // of the last whole pass
 	spent   time.Duration
 	took    time.Duration
+}
+
+// keyPlace is a database of a node.
+type keyPlace struct {
+	node string
+	db   int
 }
 
 // maxGroupsSeen is how many groups are told apart at all.
@@ -158,9 +180,13 @@ func (p *groupPass) goOn(ctx context.Context, conn collect.Conn, until time.Time
 		}
 	}
 	for len(p.left) > 0 && time.Now().Before(until) {
-		db := keyRef{db: p.left[0]}
+		place := p.left[0]
+		node, err := at(ctx, conn, place.node)
+		if err != nil {
+			return err
+		}
 		args := append([]string{"EVAL", groupScript, "0", p.cursor, itoa(p.checks.batch)}, p.checks.groups...)
-		r, err := askOne(ctx, conn, db.put(conn.Identity(), args...))
+		r, err := askOne(ctx, node, keyRef{db: place.db}.put(node.Identity(), args...))
 		if err != nil {
 			return err
 		}
@@ -168,7 +194,7 @@ func (p *groupPass) goOn(ctx context.Context, conn collect.Conn, until time.Time
 		if len(parts) < 2 || parts[0].Text() == "" {
 			return fault.New(fault.Malformed, "an answer to SCAN without keys")
 		}
-		p.add(db.db, parts[1].Items())
+		p.add(place.db, parts[1].Items())
 		if p.cursor = parts[0].Text(); p.cursor == "0" {
 			p.left = p.left[1:]
 		}
@@ -178,21 +204,17 @@ func (p *groupPass) goOn(ctx context.Context, conn collect.Conn, until time.Time
 
 // begin asks which databases have keys, and where that is known how many there are in all.
 func (p *groupPass) begin(ctx context.Context, conn collect.Conn) error {
-	r, err := askOne(ctx, conn, ask(infoAll...))
-	if err != nil {
-		return err
-	}
-	p.cursor, p.present, p.left, p.spent = "0", map[int]map[string]amounts{}, []int{}, 0
-	for _, line := range r.Info().Section("keyspace") {
-		if number, err := strconv.Atoi(strings.TrimPrefix(line.field, "db")); err == nil {
-			p.left = append(p.left, number)
-			p.present[number] = map[string]amounts{}
+	p.cursor, p.present, p.left, p.spent = "0", map[int]map[string]amounts{}, []keyPlace{}, 0
+	nodes, err := primaries(ctx, conn)
+	for _, node := range nodes {
+		if err == nil {
+			err = p.enter(ctx, conn, node)
 		}
 	}
-	if has(conn.Identity(), cluster) {
-		return nil
+	if err != nil || has(conn.Identity(), cluster) {
+		return err
 	}
-	r, err = askOne(ctx, conn, ask("CONFIG", "GET", "databases"))
+	r, err := askOne(ctx, conn, ask("CONFIG", "GET", "databases"))
 	if errors.As(err, new(refusal)) {
 		return nil
 	}
@@ -203,6 +225,25 @@ func (p *groupPass) begin(ctx context.Context, conn collect.Conn) error {
 		}
 	}
 	return err
+}
+
+// enter notes which databases of a node have keys.
+func (p *groupPass) enter(ctx context.Context, conn collect.Conn, node string) error {
+	conn, err := at(ctx, conn, node)
+	if err != nil {
+		return err
+	}
+	r, err := askOne(ctx, conn, ask(infoAll...))
+	if err != nil {
+		return err
+	}
+	for _, line := range r.Info().Section("keyspace") {
+		if number, err := strconv.Atoi(strings.TrimPrefix(line.field, "db")); err == nil {
+			p.left = append(p.left, keyPlace{node, number})
+			p.present[number] = map[string]amounts{}
+		}
+	}
+	return nil
 }
 
 func (p *groupPass) add(db int, groups []value) {

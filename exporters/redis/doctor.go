@@ -135,6 +135,9 @@ func leastRights(collectors collect.Catalogue, c *conn) []string {
 		for _, more := range laterRights(collector.Name) {
 			rights["+"+more] = true
 		}
+		if c.nodes.follow && has(c.id, cluster) && slices.Contains(readsKeys(), collector.Name) {
+			rights["+cluster|slots"] = true // which says where else to look
+		}
 	}
 	var all []string
 	for right := range rights {

@@ -82,7 +82,7 @@ func (f *flags) addConnection(a adder) {
 	a.flag("tls-ca-cert-file", "TLS_CA_CERT_FILE", "Certificate of the CA that the server's must be of.").StringVar(&f.tls.CA)
 	a.flag("tls-server-name", "TLS_SERVER_NAME", "Name that the server's certificate must have.").StringVar(&f.tls.ServerName)
 	a.flag("skip-tls-verification", "SKIP_TLS_VERIFICATION", "Do not verify the server's certificate.").BoolVar(&f.tls.SkipVerify)
-	a.flag("is-cluster", "IS_CLUSTER", "Ask the nodes of the cluster that have them for the keys that are to be checked.").BoolVar(&f.cluster)
+	a.flag("is-cluster", "IS_CLUSTER", "Look for keys and patterns of keys on all nodes of the cluster that the server belongs to.").BoolVar(&f.cluster)
 	a.flag("cluster-discover-hostnames", "CLUSTER_DISCOVER_HOSTNAMES", "Give the nodes' host names at /discover-cluster-nodes where they have some.").BoolVar(&f.hostnames)
 	a.flag("disable-scrape-endpoint", "DISABLE_SCRAPE_ENDPOINT", "Close /scrape and /probe.").BoolVar(&f.withoutScrape)
 	a.flag("scrape-keys", "SCRAPE_KEYS", "Let whoever asks /scrape name keys whose sizes and values are shown: they can read any key.").BoolVar(&f.scrapeKeys)
