@@ -67,18 +67,18 @@ func writeCommands(b *strings.Builder, name string, model *kingpin.ApplicationMo
 		if c.Hidden || c.Name == "help" {
 			continue
 		}
-		call, notes := []string{name, c.FullCommand}, c.Help
+		call, notes := []string{name, c.FullCommand}, []string{c.Help}
 		for _, f := range c.Flags {
 			if !f.Hidden {
 				call = append(call, "["+flagForm(f)+"]")
-				notes += fmt.Sprintf(" `--%s`: %s", f.Name, f.Help)
+				notes = append(notes, fmt.Sprintf("`--%s`: %s", f.Name, f.Help))
 			}
 		}
 		for _, a := range c.Args {
 			call = append(call, argumentForm(a))
-			notes += fmt.Sprintf(" `%s`: %s", strings.ToUpper(a.Name), a.Help)
+			notes = append(notes, fmt.Sprintf("`%s`: %s", strings.ToUpper(a.Name), a.Help))
 		}
-		writeRow(b, code(strings.Join(call, " ")), notes)
+		writeRow(b, code(strings.Join(call, " ")), strings.Join(notes, " "))
 	}
 }
 
