@@ -15,7 +15,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: dashboards pictures help build containers demo demo-check release test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp bench-targets scale soak clean servers FORCE
+.PHONY: chart dashboards pictures help build containers demo demo-check release test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp bench-targets scale schemas soak clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,13 @@ check-docs: docs ## Fail when the derived documentation is not what is committed
 
 dashboards: ## Write dashboards/*.json from their Go code
 	cd dashboards && $(GO) run .
+
+chart: ## Write what the Helm chart and the Kubernetes manifests take from other files
+	tools/ensure.sh kubernetes
+	cd e2e && $(GO) run ./kubernetes/cmd/derive --root $(CURDIR)
+
+schemas: ## Write the schemas of Kubernetes that the manifests are checked against
+	cd e2e && $(GO) run ./kubernetes/cmd/schemas kubernetes/testdata/schemas
 
 rules: servers ## Check the alert rules, run their unit tests, and check the example for Alertmanager
 	promtool check rules alerts/*.yml
