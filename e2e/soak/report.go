@@ -55,10 +55,10 @@ func (r *Report) String() string {
 		fmt.Fprintf(&b, "| %s | %d | %d |\n", rule, r.Checks[rule], r.Broken[rule])
 	}
 	fmt.Fprintf(&b, "\n%d times a page was excused: it came when its time was up, while its server was well.\n", r.Excused)
-	fmt.Fprintf(&b, "\n| exporter, client | scrapes | left early | slowest |\n| --- | ---: | ---: | ---: |\n")
+	fmt.Fprintf(&b, "\n| exporter, client | scrapes | left early | over their timeout | slowest |\n| --- | ---: | ---: | ---: | ---: |\n")
 	for _, who := range slices.Sorted(maps.Keys(r.Traffic)) {
 		t := r.Traffic[who]
-		fmt.Fprintf(&b, "| %s | %d | %d | %s |\n", who, t.Scrapes, t.Left, t.Worst.Round(time.Millisecond))
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s |\n", who, t.Scrapes, t.Left, t.Over, t.Worst.Round(time.Millisecond))
 	}
 	r.writeLevels(&b)
 	fmt.Fprintf(&b, "\n| fault | times |\n| --- | ---: |\n")

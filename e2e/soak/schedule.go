@@ -111,7 +111,7 @@ func drawStorm(dice *rand.Rand, from time.Duration, line string, kinds []Fault) 
 	at := from + between(dice, 0, 2*time.Second)
 	for {
 		e := Event{At: at, For: between(dice, time.Second, 11*time.Second), Line: line, Kind: kinds[dice.IntN(len(kinds))]}
-		bytes, delay, block := 1+dice.Int64N(40_000), between(dice, 5*time.Millisecond, 400*time.Millisecond), floods[dice.IntN(len(floods))]
+		bytes, delay, block := 1+dice.Int64N(256<<dice.IntN(9)), between(dice, 5*time.Millisecond, 400*time.Millisecond), floods[dice.IntN(len(floods))]
 		switch e.Kind {
 		case StallAfter, CutAfter, Garble:
 			e.Bytes = bytes

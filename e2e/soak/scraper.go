@@ -16,15 +16,15 @@ const longestTimeout = 2500 * time.Millisecond
 // client asks an exporter for its page again and again, as Prometheus does.
 type client struct {
 	name           string
-	every, timeout time.Duration
+	pause, timeout time.Duration // pauses are short, so that scrapes overlap as those of several Prometheis do
 	accept         string
 	leaves         bool // before the answer is there
 }
 
 var clients = []client{
-	{name: "text", every: 1100 * time.Millisecond, timeout: 1500 * time.Millisecond, accept: "text/plain;version=0.0.4"},
-	{name: "openmetrics", every: 1700 * time.Millisecond, timeout: longestTimeout, accept: "application/openmetrics-text;version=1.0.0"},
-	{name: "leaver", every: 900 * time.Millisecond, timeout: time.Second, accept: "text/plain", leaves: true},
+	{name: "text", pause: 600 * time.Millisecond, timeout: 1500 * time.Millisecond, accept: "text/plain;version=0.0.4"},
+	{name: "openmetrics", pause: 400 * time.Millisecond, timeout: longestTimeout, accept: "application/openmetrics-text;version=1.0.0"},
+	{name: "leaver", pause: 900 * time.Millisecond, timeout: time.Second, accept: "text/plain", leaves: true},
 }
 
 // leave is how long the leaver has patience at most: half the time hardly enough for a healthy server.
@@ -34,6 +34,7 @@ var leave = []time.Duration{40 * time.Millisecond, time.Second}
 type Traffic struct {
 	Scrapes int           `json:"scrapes"`
 	Left    int           `json:"left"` // before the answer was there
+	Over    int           `json:"over"` // came after the announced timeout, though within the slack
 	Worst   time.Duration `json:"worst"`
 }
 
@@ -43,7 +44,7 @@ type traffic struct {
 	by map[string]Traffic
 }
 
-func (t *traffic) count(who string, took time.Duration, left bool) {
+func (t *traffic) count(who string, took, timeout time.Duration, left bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	one := t.by[who]
@@ -52,6 +53,9 @@ func (t *traffic) count(who string, took time.Duration, left bool) {
 		one.Left++
 	} else {
 		one.Worst = max(one.Worst, took)
+		if took > timeout {
+			one.Over++
+		}
 	}
 	t.by[who] = one
 }
@@ -61,7 +65,7 @@ func (c client) scrape(ctx context.Context, s *subject, seed uint64, counts *tra
 	transport := &http.Transport{DisableKeepAlives: c.leaves}
 	defer transport.CloseIdleConnections()
 	dice := rand.New(rand.NewPCG(seed, uint64(len(c.name))))
-	for sleep(ctx, c.every) {
+	for sleep(ctx, c.pause) {
 		patience := 2*c.timeout + 2*time.Second // so that it is known how late an answer is
 		if c.leaves {
 			patience = between(dice, time.Millisecond, leave[dice.IntN(len(leave))])
@@ -71,7 +75,7 @@ func (c client) scrape(ctx context.Context, s *subject, seed uint64, counts *tra
 			return
 		}
 		left := c.leaves && at.err != nil
-		counts.count(s.name+"/"+c.name, at.ended.Sub(at.began), left)
+		counts.count(s.name+"/"+c.name, at.ended.Sub(at.began), c.timeout, left)
 		if !left {
 			seen(at)
 		}
