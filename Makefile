@@ -15,7 +15,7 @@ TOOLS                 := $(CURDIR)/.cache/tools
 export PATH           := $(TOOLS):$(CURDIR)/.cache/debian/usr/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: chart dashboards pictures help build containers demo demo-check release test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp bench-targets scale schemas soak clean servers FORCE
+.PHONY: chart dashboards pictures help build containers deb demo demo-check release test unit standalone lint vulncheck docs check-docs rules bench bench-postgres bench-redis bench-smtp bench-targets scale schemas soak clean servers FORCE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ bin/%-exporter: FORCE
 # ONLY: a pattern of archives, such as '*.linux-amd64'; DIRTY: build although not all is committed.
 release: ## Build archives for all platforms, bills of materials and checksums into dist/
 	cd e2e && $(GO) run ./cmd/release -root $(CURDIR) $(if $(ONLY),-only '$(ONLY)') $(if $(DIRTY),-dirty)
+
+deb: build ## Make Debian packages of the exporters, for amd64 and arm64, in dist/
+	tools/ensure.sh nfpm
+	VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' GO=$(GO) tools/deb.sh dist
 
 containers: build ## Build an image of each exporter, with docker or buildah, from what is in bin/
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) tools/containers.sh $(VERSION) $(REVISION) $(EXPORTERS)

@@ -18,6 +18,8 @@
 #   smtp-peer      blackbox_exporter, beside which ours is measured: into .cache/peer
 #   container      buildah and runc, which build and run images; openssl, psql
 #   memcached      what the example of docs/writing-an-exporter.md asks: into .cache/debian
+#   nfpm           makes the Debian packages, compiled: into .cache/tools
+#   systemd        nfpm, and a small Debian with systemd in which the packages are tested: into .cache/systemd
 #   platform       node_exporter, one of the platform's services: into .cache/debian
 #   actionlint     what checks the workflows, compiled: into .cache/tools
 #   kubernetes     helm and kubeconform, compiled: into .cache/tools
@@ -29,7 +31,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 work= # the folder for unfinished work, removed at the end
-tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp smtp-peer platform container kubernetes memcached actionlint"
+tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp smtp-peer platform container kubernetes memcached actionlint systemd"
 
 say() { echo "ensure: $*"; }
 die() { echo "ensure: $*" >&2; exit 1; }
