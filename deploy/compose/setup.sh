@@ -14,12 +14,14 @@ random() { openssl rand -hex "$1"; } # so many bytes, which are twice as many ch
 # value NAME prints what .env says.
 value() { sed -n "s/^$1=//p" .env; }
 
-# fill NAME VALUE puts a value into .env where there is none.
-fill() {
-	[ -z "$(value "$1")" ] || return 0
-	sed -i.old "s|^$1=\$|$1=$2|" .env
-	rm -f .env.old
+# put NAME VALUE writes a value into .env.
+put() {
+	awk -v name="$1" 'BEGIN { value = ENVIRON["VALUE"] } index($0, name "=") == 1 { $0 = name "=" value } { print }' .env >.env.new
+	mv .env.new .env
 }
+
+# fill NAME VALUE puts a value into .env where there is none.
+fill() { [ -n "$(value "$1")" ] || VALUE=$2 put "$1"; }
 
 # keep NAME VALUE writes a secret unless there is one. It is not ended by a new line, since not all who read it strip that.
 keep() { [ -s "$secrets/$1" ] || printf %s "$2" >"$secrets/$1"; }
@@ -43,6 +45,13 @@ sign() {
 	{ printf '%b' "$outer"; { printf '%b' "$inner"; cat; } | openssl dgst -sha256 -binary; } | openssl dgst -sha256 -binary | base64url
 }
 
+# signed NAME ROLE puts a token for a role into .env, unless there is one that JWT_SECRET has signed.
+signed() {
+	local now
+	now=$(value "$1")
+	if [ -z "$now" ] || [ "$(printf %s "${now%.*}" | sign)" != "${now##*.}" ]; then VALUE=$(token "$2") put "$1"; fi
+}
+
 # token ROLE prints a JSON Web Token for a role, signed with JWT_SECRET, that holds for ten years.
 token() {
 	local now text
@@ -60,8 +69,8 @@ fill JWT_SECRET "$(random 32)"
 fill REALTIME_ENC_KEY "$(random 8)" # 16 characters: the key of AES-128
 fill REALTIME_KEY_BASE "$(random 32)"
 [[ $(value JWT_SECRET) =~ ^[[:graph:]]{32,64}$ ]] || { echo "JWT_SECRET in .env must have 32 to 64 characters" >&2; exit 1; }
-fill ANON_KEY "$(token anon)"
-fill SERVICE_KEY "$(token service_role)"
+signed ANON_KEY anon
+signed SERVICE_KEY service_role
 
 mkdir -p "$secrets"
 for name in db_password monitor_password db_api_password redis_password_text round_trip grafana_password; do

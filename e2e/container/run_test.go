@@ -18,6 +18,7 @@ import (
 type setup struct {
 	root    string // what is in the image
 	user    int
+	groups  []int // besides the user's own
 	args    []string
 	env     []string
 	mounts  map[string]string // files, by where they are seen in the container
@@ -45,7 +46,7 @@ func (s setup) bundle(t *testing.T) string {
 		"root": object{"path": s.root, "readonly": true},
 		"process": object{
 			"args": s.args, "env": s.env, "cwd": "/", "noNewPrivileges": true, "capabilities": object{},
-			"user": object{"uid": s.user, "gid": s.user},
+			"user": object{"uid": s.user, "gid": s.user, "additionalGids": s.groups},
 		},
 		"mounts": mounts,
 		"linux":  object{"namespaces": namespaces},

@@ -154,3 +154,11 @@ func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return lines[len(lines)-1]
 }
+
+// tool finds promtool or amtool.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := servers.Tool(name)
+	check(t, err)
+	return path
+}
