@@ -385,3 +385,23 @@ func TestClusterMayGiveOutUsers(t *testing.T) {
 		t.Errorf("%v\n%s", err, text)
 	}
 }
+
+// TestPackageHoldsEverything holds that the chart as an archive gives the same as the folder. Helm keeps it in a Secret,
+// which may have 1 MiB.
+func TestPackageHoldsEverything(t *testing.T) {
+	folder := t.TempDir()
+	if output, err := run(t, tool(t, "helm"), "package", chart(t), "--destination", folder); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	archives, err := filepath.Glob(filepath.Join(folder, "backend-exporters-*.tgz"))
+	if err != nil || len(archives) != 1 {
+		t.Fatalf("helm made %q: %v", archives, err)
+	}
+	text, err := derive.Render(tool(t, "helm"), archives[0], "--values=testdata/values/everything.yaml")
+	if want, _ := render(t, "testdata/values/everything.yaml"); err != nil || text != want {
+		t.Errorf("the archive renders something else: %v", err)
+	}
+	if about, err := os.Stat(archives[0]); err != nil || about.Size() > 256<<10 {
+		t.Errorf("the archive is %d bytes: %v", about.Size(), err)
+	}
+}
