@@ -38,6 +38,13 @@ func (s *source) contents(t target) ([]file, error) {
 	case "vector-db":
 		paths = append(paths, "deploy/platform/vector_db_exporter.yml")
 	}
+	if t.os == "linux" {
+		units, err := fs.Glob(os.DirFS(s.root), "deploy/systemd/"+t.exporter()+"*")
+		if err != nil {
+			return nil, err
+		}
+		paths = append(append(paths, "docs/systemd.md"), units...)
+	}
 	files := make([]file, 0, len(paths)+2)
 	for _, path := range paths {
 		content, err := os.ReadFile(filepath.Join(s.root, filepath.FromSlash(path)))
