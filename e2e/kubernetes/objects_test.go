@@ -490,8 +490,8 @@ func TestImages(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"backend-exporters-postgres":  "ghcr.io/alfred-agent-platform/postgres-exporter:" + version,
-		"backend-exporters-vector-db": "ghcr.io/alfred-agent-platform/vector-db-exporter:" + version,
+		"backend-exporters-postgres":  "ghcr.io/alfred-agent-platform/backend-exporters/postgres-exporter:" + version,
+		"backend-exporters-vector-db": "ghcr.io/alfred-agent-platform/backend-exporters/vector-db-exporter:" + version,
 		"watch-postgres":              "registry.example/mirror/postgres-exporter:9.9.9",
 		"watch-vector-db":             "registry.example/mirror/vector-db-exporter:9.9.9",
 		"watch-smtp":                  "registry.example/mirror/smtp-exporter:9.9.9",
