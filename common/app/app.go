@@ -154,7 +154,7 @@ type program struct {
 	maxProbed     *int
 	collectors    map[string]*bool
 	logConfig     *promslog.Config
-	healthURL     *string
+	health        healthCheck
 	narrated      *string            // the target of `scrape TARGET`
 	page          *string            // of the documentation
 	own           map[string]Command // the backend's subcommands

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -24,8 +21,7 @@ func (p *program) commands(app *kingpin.Application) {
 	app.Command("serve", "Serve metrics over HTTP. This is what happens without a command.").Default()
 	app.Command("check-config", "Read configuration, environment and flags, and say whether they can work. Connects to nothing.")
 	check := app.Command("healthcheck", "Ask a running exporter for its health; for a container's HEALTHCHECK. Exits 0 when it is ok or degraded.")
-	p.healthURL = check.Flag("url", "URL of the health check.").Default("http://localhost" + DefaultAddress + "/health").String()
-	check.Flag("http", "The same as --url.").Hidden().StringVar(p.healthURL)
+	p.health.flags(check)
 	scrape := app.Command("scrape", "Scrape the configured targets and print the metrics. Exits 1 when one is down.")
 	scrape.Flag("once", "Scrape one time; there is no other way.").Default("true").Bool()
 	if _, ok := p.Backend.(Narrator); ok {
@@ -82,26 +78,6 @@ func (p *program) checkConfig() int {
 		p.print(", %s (%s)", t.Service, t.Name)
 	}
 	p.print("\n")
-	return 0
-}
-
-func (p *program) healthcheck() int {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, *p.healthURL, nil)
-	if err != nil {
-		return p.fail(2, err)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return p.fail(1, err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	p.print("%s\n", strings.TrimSpace(string(body)))
-	if answer.StatusCode != http.StatusOK {
-		return 1
-	}
 	return 0
 }
 
