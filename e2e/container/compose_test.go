@@ -118,6 +118,10 @@ func checkService(t *testing.T, s types.ServiceConfig) {
 		s.Deploy.Resources.Limits.NanoCPUs == 0 || s.Deploy.Resources.Limits.Pids == 0 {
 		t.Errorf("%s: restart %q, limits %+v", s.Name, s.Restart, s.Deploy)
 	}
+	// These write into theirs.
+	if writing := []string{"db-admin", "db-meta", "db-realtime", "vector-db"}; s.ReadOnly == slices.Contains(writing, s.Name) {
+		t.Errorf("%s: a root that cannot be written to: %v", s.Name, s.ReadOnly)
+	}
 	for _, port := range s.Ports {
 		if port.HostIP != "127.0.0.1" {
 			t.Errorf("%s: port %s is published at %q", s.Name, port.Published, port.HostIP)
