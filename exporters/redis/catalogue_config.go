@@ -109,8 +109,8 @@ func snapshotSize(o options) *collect.Collector {
 	var folder string
 	return &collect.Collector{
 		Name: "rdb_file", Help: "The size of the snapshot, for an exporter on the server's own machine.", Off: !o.snapshotSize,
-		Families: []*metric.Family{size},
-		Ask:      asks(ask("CONFIG", "GET", "dir"), ask("CONFIG", "GET", "dbfilename")),
+		Families: []*metric.Family{size}, Remembers: true, // the folder, until the name is known
+		Ask: asks(ask("CONFIG", "GET", "dir"), ask("CONFIG", "GET", "dbfilename")),
 		Read: func(i int, answer collect.Answer, out *metric.Batch) error {
 			if i == 0 {
 				folder = answered(answer).Get("dir").Text()
