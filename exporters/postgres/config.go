@@ -113,6 +113,9 @@ func (b *backend) Load(enabled func(string) bool, timeout time.Duration) (*app.S
 		own: own, enabled: enabled, timeout: timeout, labelled: len(sources) > 1, labels: labels,
 		discovery: b.discovery, legacy: *b.compat.legacy, statements: statements,
 	}
+	if err := l.share(); err != nil {
+		return nil, err
+	}
 	setup := &app.Setup{Dependents: f.Dependents, Warnings: warnings}
 	for _, s := range sources {
 		if s.Health == nil {
@@ -259,6 +262,8 @@ type loader struct {
 	legacy     bool
 	statements statementOptions
 	own        ownTables
+	shared     collect.Catalogue // the wanted collectors
+	described  *descriptions
 }
 
 // target checks a source and makes a target of it.
@@ -271,7 +276,7 @@ func (l loader) target(s source) (app.Target, error) {
 		}
 		return app.Target{}, err
 	}
-	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, write: write})
+	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, write: write, shared: l.described})
 	switch {
 	case s.Service != "":
 		spec.Service = s.Service
@@ -290,13 +295,7 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 	if parsed.Database == bouncerDatabase {
 		return l.bouncerSpec(server, d)
 	}
-	all, err := catalogue(server, l.statements)
-	all = l.wanted(all)
-	if l.legacy {
-		for _, c := range all {
-			addLegacyNames(c)
-		}
-	}
+	all, err := l.collectors(server)
 	database := parsed.Database
 	if database == "" {
 		database = parsed.User
@@ -307,6 +306,35 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 		Name: server + "/" + database, Service: "postgres", Database: database, DriverType: health.PostgreSQL,
 		Driver: d, Collectors: all, Members: l.discovery.members(d), Labels: l.labels,
 	}, err
+}
+
+// share makes the collectors once for all targets: a thousand targets would have the same questions a thousand times.
+func (l *loader) share() error {
+	all, err := catalogue("", l.statements)
+	l.shared, l.described = l.named(l.wanted(all)), &descriptions{}
+	return err
+}
+
+// collectors gives the wanted ones for a server. Those that name it are its own.
+func (l loader) collectors(server string) (collect.Catalogue, error) {
+	all := slices.Clone(l.shared)
+	own, err := ofServer(server)
+	for _, c := range l.named(own) {
+		if at := slices.IndexFunc(all, func(other *collect.Collector) bool { return other.Name == c.Name }); at >= 0 {
+			all[at] = c
+		}
+	}
+	return all, err
+}
+
+// named adds the old names where these are wanted.
+func (l loader) named(all collect.Catalogue) collect.Catalogue {
+	if l.legacy {
+		for _, c := range all {
+			addLegacyNames(c)
+		}
+	}
+	return all
 }
 
 // wanted leaves the collectors that are switched on.
@@ -364,7 +392,7 @@ func (l loader) probe(modules map[string]authModule, query url.Values) (app.Targ
 	if err != nil {
 		return app.Target{}, err
 	}
-	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, guard: app.GuardAddress})
+	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, guard: app.GuardAddress, shared: l.described})
 	spec.Service = address(parsed)
 	return app.Target{Spec: spec, Key: query.Get("auth_module") + "\x00" + uri.String()}, err
 }

@@ -59,6 +59,9 @@ func discoveringTarget(t *testing.T, dsn, text string, d discovery) *collect.Tar
 		t.Fatal(err)
 	}
 	l := loader{enabled: func(name string) bool { return name == "locks" || name == "static" }, timeout: 10 * time.Second, own: own, discovery: d}
+	if err := l.share(); err != nil {
+		t.Fatal(err)
+	}
 	spec, err := l.spec(settings, &driver{settings: func() (*pgconn.Config, error) { return pgconn.ParseConfig(dsn) }, statement: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,7 @@ type driver struct {
 	guard     func(network, address string, c syscall.RawConn) error // on the addresses that names resolve to
 	write     []collect.Probe                                        // of the health check, where one is configured
 	simple    bool                                                   // the server knows simple questions only
+	shared    *descriptions                                          // of statements, with other drivers; nil where there are none
 }
 
 // identity asks what the server is now. It is the ping of the health check as well: asked first in every batch, so
@@ -84,7 +85,7 @@ func (d *driver) open(ctx context.Context) (*conn, error) {
 		config.Database = d.database
 	}
 	d.prepare(ctx, config)
-	c := &conn{dialer: net.Dialer{Control: d.guard}, session: config.RuntimeParams}
+	c := &conn{shared: d.shared, dialer: net.Dialer{Control: d.guard}, session: config.RuntimeParams}
 	config.RuntimeParams = maps.Clone(c.session)
 	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return name == readOnly || slices.Contains(localSettings, name) })
 	dial := config.DialFunc
@@ -145,7 +146,8 @@ type conn struct {
 	pooled   bool                                    // a pooler is between us and the server
 	local    string                                  // the statement that gives one question its settings; "" in a session of our own
 	prepared map[string]*pgconn.StatementDescription // nil behind a pooler
-	names    int                                     // of statements ever prepared
+	shared   *descriptions
+	names    int // of statements ever prepared
 
 	mu     sync.Mutex
 	open   []net.Conn // the connection itself, and those of cancel requests
@@ -344,6 +346,9 @@ func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, nam
 			return nil
 		case *pgconn.StatementDescription:
 			result.Name = name // which the library leaves to us
+			if c.shared != nil {
+				result = c.shared.share(question.Text, result)
+			}
 			c.prepared[question.Text] = result
 		case *pgconn.ResultReader:
 			if skip--; skip < 0 {

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// maxDescriptions bounds the statements whose description is shared: a server has its part in their texts.
+const maxDescriptions = 1000
+
+// descriptions shares what servers say of prepared statements. Servers of one version say the same, and a thousand
+// connections would each keep it: the names and types of some six hundred columns.
+type descriptions struct {
+	mu    sync.Mutex
+	known map[string]*pgconn.StatementDescription // by text
+}
+
+// share gives the known description of a statement where it is the same as a new one, which is not changed any more.
+func (d *descriptions) share(text string, now *pgconn.StatementDescription) *pgconn.StatementDescription {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.known[text]
+	switch {
+	case before != nil && before.Name == now.Name && before.SQL == now.SQL && slices.Equal(before.ParamOIDs, now.ParamOIDs) && slices.Equal(before.Fields, now.Fields):
+		return before
+	case before == nil && len(d.known) >= maxDescriptions:
+		return now
+	case d.known == nil:
+		d.known = map[string]*pgconn.StatementDescription{}
+	}
+	d.known[text] = now
+	return now
+}
