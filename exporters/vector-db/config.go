@@ -309,6 +309,9 @@ func (m module) at(host, port, database string) *url.URL {
 	return &url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port), Path: database}
 }
 
+// probedConnections is how many there are at most to a server that /probe is asked for: there may be thousands of these.
+const probedConnections = 2
+
 // probe makes the target that a query names. It may name host, port and database, and nothing else: how to speak with
 // it and the credentials come from the module, and only for the targets that the module lists.
 func (l loader) probe(modules map[string]module, query url.Values) (app.Target, error) {
@@ -325,7 +328,7 @@ func (l loader) probe(modules map[string]module, query url.Values) (app.Target, 
 		return app.Target{}, app.ErrNotAllowed
 	}
 	at := m.at(host, port, database)
-	spec, err := l.spec(at, m.access, &driver{guard: app.GuardAddress})
+	spec, err := l.spec(at, m.access, &driver{guard: app.GuardAddress, connections: probedConnections})
 	spec.Service = spec.Name
 	return app.Target{Spec: spec, Key: name + "\x00" + at.String()}, err
 }

@@ -17,12 +17,13 @@ import (
 
 // driver opens connections to one server, of whatever kind.
 type driver struct {
-	kind     *kind                               // nil: found by asking at each connect
-	endpoint func() (backend.Endpoint, error)    // reads secrets and certificates anew
-	wanted   func(names []string) (few []string) // the collections to tell of, sorted
-	guard    func(network, address string, c syscall.RawConn) error
-	patience time.Duration  // with a question that is not the list, by which the server is judged
-	canary   *canary.Canary // nil where nothing is to be written
+	kind        *kind                               // nil: found by asking at each connect
+	endpoint    func() (backend.Endpoint, error)    // reads secrets and certificates anew
+	wanted      func(names []string) (few []string) // the collections to tell of, sorted
+	guard       func(network, address string, c syscall.RawConn) error
+	patience    time.Duration  // with a question that is not the list, by which the server is judged
+	canary      *canary.Canary // nil where nothing is to be written
+	connections int            // at most, 0 for the usual number
 }
 
 // Connect opens the session and sees that something answers. Whether it lets us in is for the ping to tell: a server
@@ -33,7 +34,7 @@ func (d *driver) Connect(ctx context.Context) (collect.Conn, error) {
 		return nil, fault.Wrap(fault.Config, "settings", err)
 	}
 	c := &conn{driver: d, meter: &meter{dialer: net.Dialer{Control: d.guard}}}
-	to.Dial, to.Patience = c.meter.dial, d.patience
+	to.Dial, to.Patience, to.Connections = c.meter.dial, d.patience, d.connections
 	c.meter.begin()
 	kind := d.kind
 	if kind == nil {

@@ -32,6 +32,9 @@ type Endpoint struct {
 	// Patience is how long one question among many may take: one that stalls is not to cost the others.
 	Patience time.Duration
 
+	// Connections is how many there are at most; 0 for the usual number. Where there are thousands of servers, few are kept.
+	Connections int
+
 	// Dial opens every connection, counts and limits what passes over it, and refuses addresses that are not allowed.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

@@ -27,7 +27,7 @@ import (
 
 // Limits on what a server may send, and on the connections to it.
 const (
-	Connections = 16        // at once: what a thousand collections need to be asked within a second or two
+	Connections = 16        // at once, unless the endpoint says otherwise: what a thousand collections need to be asked within a second or two
 	maxJSON     = 32 << 20  // bytes of an answer
 	maxText     = 16 << 20  // bytes of a page of metrics
 	maxWords    = 4 << 10   // bytes of the body of a refusal, for the driver to tell what it means
@@ -43,6 +43,7 @@ type Client struct {
 	transport *http.Transport
 	header    http.Header
 	patience  time.Duration
+	most      int          // connections, and so requests at once
 	pause     atomic.Int64 // Unix nanoseconds before which no wave begins, as the server asked
 }
 
@@ -62,11 +63,13 @@ func New(to backend.Endpoint, header http.Header) *Client {
 	for name, value := range to.Header {
 		all.Set(name, value)
 	}
+	most := cmp.Or(to.Connections, Connections)
 	return &Client{
+		most: most,
 		base: strings.TrimSuffix(to.URL.String(), "/"), header: all, patience: to.Patience,
 		transport: &http.Transport{
 			DialContext: to.Dial, TLSClientConfig: to.TLS,
-			MaxConnsPerHost: Connections, MaxIdleConnsPerHost: Connections, IdleConnTimeout: idleFor,
+			MaxConnsPerHost: most, MaxIdleConnsPerHost: most, IdleConnTimeout: idleFor,
 			MaxResponseHeaderBytes: maxHeader, DisableCompression: true,
 		},
 	}

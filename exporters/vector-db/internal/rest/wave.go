@@ -25,7 +25,7 @@ func (c *Client) Each(ctx context.Context, n int, ask func(ctx context.Context, 
 	defer cancel()
 	w := &wave{n: n}
 	var workers sync.WaitGroup
-	for range min(n, Connections) {
+	for range min(n, c.most) {
 		workers.Go(func() {
 			for i, ok := w.take(); ok; i, ok = w.take() {
 				if w.judge(ctx, c.bound(ctx, i, ask)) {
