@@ -4,14 +4,14 @@
 #   make build && VERSION=0.1.0 LDFLAGS=... tools/deb.sh [FOLDER]
 #
 # The program of the architecture that we run on is that of make build, in bin/; the others are compiled, stamped by
-# LDFLAGS. The times in a package are those of the last commit, so that two makings of it are the same to the byte.
+# LDFLAGS. The times in a package are SOURCE_DATE_EPOCH, or those of the last commit, so that two makings are the same to the byte.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 dist=${1:-dist}
 architectures=${ARCHITECTURES:-amd64 arm64}
 native=$(${GO:-go} env GOHOSTARCH)
-mtime=$(git log -1 --format=%ct)
+mtime=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH=$mtime TZ=UTC LC_ALL=C
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

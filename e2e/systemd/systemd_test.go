@@ -44,7 +44,7 @@ func packages(t testing.TB, version string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(root, "tools", "deb.sh"), folder)
-	command.Env = append(os.Environ(), "VERSION="+version, "LDFLAGS=", "ARCHITECTURES="+strings.TrimSpace(string(native)),
+	command.Env = append(os.Environ(), "VERSION="+version, "LDFLAGS=", "SOURCE_DATE_EPOCH=1700000000", "ARCHITECTURES="+strings.TrimSpace(string(native)),
 		"PATH="+filepath.Join(root, ".cache", "tools")+":"+os.Getenv("PATH"))
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("tools/deb.sh (run tools/ensure.sh systemd first): %v\n%s", err, out)
