@@ -35,7 +35,7 @@ func (l Load) Run(ctx context.Context, duration time.Duration) (*Outcome, error)
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	begun, step := time.Now(), l.Interval/time.Duration(len(l.URLs))
-	for n := 0; time.Duration(n)*step < duration; n++ {
+	for n := range int(duration / step) {
 		select {
 		case <-time.After(time.Until(begun.Add(time.Duration(n) * step))):
 		case <-ctx.Done():

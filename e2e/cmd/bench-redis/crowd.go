@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -82,7 +83,7 @@ func (c *crowd) measure(ctx context.Context, address, path, peer string) (err er
 		for _, took := range one.wall[0] {
 			total += took
 		}
-		*one.ms = milliseconds(total) / float64(one.scrapes)
+		*one.ms = bench.Milliseconds(total) / float64(one.scrapes)
 		if err := one.finish(); err != nil {
 			return err
 		}
@@ -91,4 +92,4 @@ func (c *crowd) measure(ctx context.Context, address, path, peer string) (err er
 }
 
 // cpuMS is the processor time of a scrape in milliseconds.
-func (s *subject) cpuMS() float64 { return milliseconds(s.cpu) / float64(max(1, len(s.wall[0]))) }
+func (s *subject) cpuMS() float64 { return bench.Milliseconds(s.cpu) / float64(max(1, len(s.wall[0]))) }

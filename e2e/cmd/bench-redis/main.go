@@ -9,11 +9,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -28,23 +27,12 @@ type phase struct {
 
 var phases = []phase{{0, 30}, {5 * time.Millisecond, 5}, {25 * time.Millisecond, 5}}
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-redis:", err)
-		os.Exit(1)
-	}
-}
+func main() { bench.Main("bench-redis", patience, run) }
 
 func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench-redis", flag.ContinueOnError)
 	exporter := flags.String("exporter", "bin/redis-exporter", "the exporter's binary")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	path, err := filepath.Abs(*exporter)
@@ -80,7 +68,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	reportCrowds(os.Stdout, crowds)
-	reportAims(os.Stdout, append(aims(all), crowdAims(crowds)...))
+	bench.ReportAims(os.Stdout, append(aims(all), crowdAims(crowds)...))
 	return nil
 }
 

@@ -6,18 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
-
-// sharing is how long ours shows the same answer to all who ask.
-const sharing = 600 * time.Millisecond
 
 // subject is one exporter with what is switched on in it, on a line of its own, and what was measured of it.
 type subject struct {
@@ -60,40 +55,17 @@ func (s *subject) stop() error {
 
 // scrape asks as Prometheus does, with much patience, and returns how long the answer took.
 func (s *subject) scrape(ctx context.Context) (time.Duration, error) {
-	time.Sleep(time.Until(s.scraped.Add(sharing)))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.exporter.URL+"/metrics", http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	request.Header.Set("Accept", "text/plain;version=0.0.4")
-	request.Header.Set("Accept-Encoding", "gzip")
-	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "60")
-	began := time.Now()
-	answer, err := http.DefaultTransport.RoundTrip(request)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	zipped, err := io.ReadAll(answer.Body)
-	took := time.Since(began)
+	time.Sleep(time.Until(s.scraped.Add(bench.Sharing)))
+	page, err := bench.Get(ctx, http.DefaultClient, s.exporter.URL+"/metrics", time.Minute)
 	s.scraped = time.Now()
 	if err != nil {
 		return 0, err
 	}
-	return took, s.check(zipped, answer.Header.Get("Content-Encoding") == "gzip")
+	return page.Took, s.check(page.Body)
 }
 
 // check reads a page: one that is not whole was not worth measuring.
-func (s *subject) check(page []byte, zipped bool) error {
-	if zipped {
-		reader, err := gzip.NewReader(bytes.NewReader(page))
-		if err != nil {
-			return err
-		}
-		if page, err = io.ReadAll(reader); err != nil {
-			return err
-		}
-	}
+func (s *subject) check(page []byte) error {
 	s.pageBytes, s.series = len(page), 0
 	up := false
 	for line := range bytes.Lines(page) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -11,10 +10,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
@@ -215,21 +214,11 @@ func (s *subject) probe(ctx context.Context, module string) (time.Duration, erro
 }
 
 func get(ctx context.Context, client *http.Client, address string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	if err != nil {
-		return "", err
+	page, err := bench.Get(ctx, client, address, 10*time.Second)
+	if err == nil && page.Code != http.StatusOK {
+		err = fmt.Errorf("HTTP %d: %s", page.Code, page.Body)
 	}
-	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "10")
-	answer, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", answer.Status, text)
-	}
-	return string(text), err
+	return string(page.Body), err
 }
 
 func reportBeside(out io.Writer, subjects []*subject) {
@@ -241,8 +230,8 @@ func reportBeside(out io.Writer, subjects []*subject) {
 			fmt.Fprintf(out, "| %s: %s | "+format+" | "+format+" |\n", what, name, value(subjects[0].results[module]), value(subjects[1].results[module]))
 		}
 		row("turn-arounds, the QUIT's included", "%.0f", func(r *result) float64 { return float64(r.turnArounds) })
-		row("ms for a probe, near", "%.1f", func(r *result) float64 { return median(r.wall) })
-		row("ms for a probe, far", "%.0f", func(r *result) float64 { return median(r.far) })
+		row("ms for a probe, near", "%.1f", func(r *result) float64 { return bench.Median(r.wall) })
+		row("ms for a probe, far", "%.0f", func(r *result) float64 { return bench.Median(r.far) })
 		row("ms of exporter CPU for a probe", "%.2f", func(r *result) float64 { return r.cpu.Seconds() * 1e3 / probes })
 	}
 	for _, s := range subjects {
@@ -251,15 +240,4 @@ func reportBeside(out io.Writer, subjects []*subject) {
 		}
 	}
 	fmt.Fprintln(out)
-}
-
-func median(all []time.Duration) float64 { return quantile(all, 0.5) }
-
-// quantile gives a quantile in milliseconds.
-func quantile(all []time.Duration, q float64) float64 {
-	sorted := slices.SortedFunc(slices.Values(all), cmp.Compare[time.Duration])
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Seconds() * 1e3
 }

@@ -6,37 +6,24 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
 // patience bounds the whole run.
 const patience = 5 * time.Minute
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-smtp:", err)
-		os.Exit(1)
-	}
-}
+func main() { bench.Main("bench-smtp", patience, run) }
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench-smtp", flag.ContinueOnError)
 	exporter := flags.String("exporter", "bin/smtp-exporter", "the exporter's binary")
 	rounds := flags.Int("rounds", 2, "rounds of 15 s of a thousand targets, with dead ones and without")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	path, err := filepath.Abs(*exporter)

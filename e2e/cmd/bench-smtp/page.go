@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 )
 
 // pages is how often one page of all targets is asked for.
@@ -36,7 +38,7 @@ func onePage(ctx context.Context, path, dir, caFile string, f *field) error {
 			return err
 		}
 		name := map[bool]string{false: "none dead", true: "a tenth dead"}[withDead]
-		fmt.Printf("| %s | %.0f | %.1f | %.1f |\n", name, median(whole), median(probes), quantile(probes, 0.99))
+		fmt.Printf("| %s | %.0f | %.1f | %.1f |\n", name, bench.Median(whole), bench.Median(probes), bench.Quantile(probes, 0.99))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/smtp"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
@@ -151,7 +152,7 @@ func scale(ctx context.Context, path, dir string, rounds int) (err error) {
 	}
 	fmt.Printf("\n%d targets with STARTTLS every %s from one process, %d rounds of each kind; in the second, %d are silent and %d refuse.\n\n", targets, interval, rounds, silent, dead-silent)
 	fmt.Println("| live targets | median ms | p99 ms |\n| --- | ---: | ---: |")
-	fmt.Printf("| none dead | %.1f | %.1f |\n| a tenth dead | %.1f | %.1f |\n", median(took[0]), quantile(took[0], 0.99), median(took[1]), quantile(took[1], 0.99))
+	fmt.Printf("| none dead | %.1f | %.1f |\n| a tenth dead | %.1f | %.1f |\n", bench.Median(took[0]), bench.Quantile(took[0], 0.99), bench.Median(took[1]), bench.Quantile(took[1], 0.99))
 	fmt.Printf("\n%.0f %% of a core; %.1f MB resident at most, %.1f MB before the first probe: %.0f kB for each target that was ever probed.\n",
 		cpu.Seconds()/(2*float64(rounds)*interval.Seconds())*100, float64(peak)/1e6, float64(idle)/1e6, float64(peak-idle)/1e3/(targets+dead))
 	return onePage(ctx, path, dir, caFile, f)

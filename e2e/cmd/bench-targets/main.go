@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string) error {
 	kinds := flags.String("kinds", "postgres,redis,smtp,vector-db", "kinds of targets, one after another")
 	flags.IntVar(&p.targets, "targets", 1000, "targets of each kind")
 	flags.DurationVar(&p.duration, "duration", 10*time.Minute, "how long they are scraped")
-	flags.DurationVar(&p.peer, "peer-duration", 3*time.Minute, "how long they are scraped by other projects' exporters, at most the duration")
+	flags.DurationVar(&p.peer, "peer-duration", 3*time.Minute, "how long they are scraped by other projects' exporters, at most the duration; 0 leaves those out")
 	flags.DurationVar(&p.interval, "interval", 15*time.Second, "how often each target is scraped")
 	flags.DurationVar(&p.first, "first", 90*time.Second, "over how long the first scrapes of all targets are spread")
 	err := flags.Parse(args)
@@ -77,7 +77,7 @@ func (p plan) measure(ctx context.Context, kind bench.Kind) (err error) {
 	}
 	defer func() { err = errors.Join(err, field.Close()) }()
 	subjects := []*subject{{Asked: crowd.Ours, duration: p.duration}}
-	if crowd.Peer != nil {
+	if crowd.Peer != nil && p.peer > 0 {
 		subjects = append(subjects, &subject{Asked: *crowd.Peer, duration: p.peer})
 	}
 	for _, s := range subjects {

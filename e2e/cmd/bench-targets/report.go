@@ -39,7 +39,7 @@ func rows() []bench.Row[*subject] {
 		{Name: "kB resident for an idle target", Format: "%.0f", Value: idle},
 		{Name: "kB of heap and stacks for an idle target", Format: "%.0f", Value: func(s *subject) float64 { return (s.idle.Live - s.empty.Live) / 1e3 / float64(s.plan.targets) }},
 		{Name: "kB resident for a stalled target", Format: "%.0f", Value: stalled},
-		{Name: "goroutines for a stalled target", Format: "%.1f", Value: func(s *subject) float64 { return s.fewStalled.Goroutines / float64(s.stalled) }},
+		{Name: "goroutines for a stalled target", Format: "%.1f", Value: func(s *subject) float64 { return s.fewStalled.Goroutines / more }},
 		{Name: "descriptors under load, early", Format: "%.0f", Value: func(s *subject) float64 { return float64(s.early.FDs) }},
 		{Name: "descriptors under load, at the end", Format: "%.0f", Value: func(s *subject) float64 { return float64(s.end.FDs) }},
 		{Name: "goroutines under load, early", Format: "%.0f", Value: func(s *subject) float64 { return s.early.Goroutines }},
@@ -51,7 +51,7 @@ func rows() []bench.Row[*subject] {
 func idle(s *subject) float64 { return float64(s.idle.RSS-s.empty.RSS) / 1e3 / float64(s.plan.targets) }
 
 // stalled is the memory of a target that is waited for.
-func stalled(s *subject) float64 { return float64(s.fewStalled.RSS) / 1e3 / float64(s.stalled) }
+func stalled(s *subject) float64 { return float64(s.fewStalled.RSS) / 1e3 / more }
 
 // wanted is how many targets a process must be enough for, by kind; where nothing is said there is no aim.
 func wanted(kind string) float64 { return map[string]float64{"postgres": 5000, "redis": 10000}[kind] }

@@ -13,7 +13,8 @@ import (
 
 // Phases beside that of the load.
 const (
-	few       = 100              // targets that are scraped before all are
+	few       = 100              // targets that are scraped before all are, or stall
+	more      = 200              // that stall beside them
 	rest      = 10 * time.Second // until what is idle is looked at
 	every     = 5 * time.Second  // is looked at what is used, under load
 	warm      = 2 * time.Minute  // until what is used must not grow
@@ -29,8 +30,7 @@ type subject struct {
 	field    *bench.Field
 	duration time.Duration
 
-	empty, fewIdle, fewStalled bench.Usage // with no targets, with few idle ones, with few that stall
-	stalled                    int         // of these
+	empty, fewIdle, fewStalled bench.Usage // with no targets, with few idle ones; what more use that stall
 	begin, early, end, idle    bench.Usage // of the load: its begin, when it is warm, its end, and some time after it
 	load                       *bench.Outcome
 }
@@ -137,15 +137,27 @@ func most(x, y bench.Usage) bench.Usage {
 }
 
 // withStalled asks an exporter that has seen nothing yet for targets that never answer, all at once, and looks while it
-// waits for them.
+// waits for them: first for few and then for more, whose difference is what one of them costs.
 func (s *subject) withStalled(ctx context.Context, e *servers.Exporter) error {
-	before, err := settled(ctx, e)
+	first, err := s.waiting(ctx, e, few)
 	if err != nil {
 		return err
 	}
-	silent, err := bench.NewSilent(few)
-	if err != nil {
+	if _, err := settled(ctx, e); err != nil {
 		return err
+	}
+	s.fewStalled, err = s.waiting(ctx, e, few+more)
+	s.fewStalled.RSS -= first.RSS
+	s.fewStalled.Live -= first.Live
+	s.fewStalled.Goroutines -= first.Goroutines
+	return err
+}
+
+// waiting looks at what is used while so many targets are waited for.
+func (s *subject) waiting(ctx context.Context, e *servers.Exporter, count int) (used bench.Usage, err error) {
+	silent, err := bench.NewSilent(count)
+	if err != nil {
+		return used, err
 	}
 	load := bench.Load{Live: func(int) bool { return false }, Up: s.Up, Interval: atOnce, Wait: timeout}
 	for _, address := range silent.Addresses {
@@ -157,12 +169,8 @@ func (s *subject) withStalled(ctx context.Context, e *servers.Exporter) error {
 		done <- errors.Join(err, outcome.Problem)
 	}()
 	time.Sleep(lookAfter)
-	s.fewStalled, err = bench.Used(ctx, e)
-	s.fewStalled.RSS -= before.RSS
-	s.fewStalled.Live -= before.Live
-	s.fewStalled.Goroutines -= before.Goroutines
-	s.stalled = len(silent.Addresses)
-	return errors.Join(err, <-done, silent.Close())
+	used, err = bench.Used(ctx, e)
+	return used, errors.Join(err, <-done, silent.Close())
 }
 
 // settled looks at what is used after some rest.

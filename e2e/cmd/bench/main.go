@@ -10,11 +10,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
 
@@ -29,23 +28,12 @@ type phase struct {
 
 var phases = []phase{{0, 30}, {5 * time.Millisecond, 9}, {25 * time.Millisecond, 9}}
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { bench.Main("bench", patience, run) }
 
 func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	exporter := flags.String("exporter", "bin/postgres-exporter", "the exporter's binary")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	path, err := filepath.Abs(*exporter)

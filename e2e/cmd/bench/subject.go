@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -14,14 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
+	"github.com/alfred-agent-platform/backend-exporters/e2e/bench"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/proxy"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
 )
-
-// sharing is how long ours shows the same answer to all who ask.
-const sharing = 600 * time.Millisecond
 
 // subject is one exporter with one choice of collectors, on a line of its own, and what was measured of it.
 type subject struct {
@@ -145,41 +140,19 @@ func (s *subject) stop() error {
 
 // scrape asks as Prometheus does, and returns how long the answer took.
 func (s *subject) scrape(ctx context.Context) (time.Duration, error) {
-	time.Sleep(time.Until(s.scraped.Add(sharing)))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.exporter.URL+"/metrics", http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	request.Header.Set("Accept", "text/plain;version=0.0.4")
-	request.Header.Set("Accept-Encoding", "gzip")
-	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "10")
-	began := time.Now()
-	answer, err := http.DefaultTransport.RoundTrip(request)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	zipped, err := io.ReadAll(answer.Body)
-	took := time.Since(began)
+	time.Sleep(time.Until(s.scraped.Add(bench.Sharing)))
+	page, err := bench.Get(ctx, http.DefaultClient, s.exporter.URL+"/metrics", 10*time.Second)
 	s.scraped = time.Now()
 	if err != nil {
 		return 0, err
 	}
-	return took, s.check(zipped)
+	return page.Took, s.check(page)
 }
 
 // check reads a page: one that is not whole was not worth measuring.
-func (s *subject) check(zipped []byte) error {
-	reader, err := gzip.NewReader(bytes.NewReader(zipped))
-	if err != nil {
-		return err
-	}
-	page, err := io.ReadAll(reader)
-	if err != nil {
-		return err
-	}
-	s.zippedBytes, s.pageBytes, s.series = len(zipped), len(page), 0
-	for line := range bytes.Lines(page) {
+func (s *subject) check(page bench.Page) error {
+	s.zippedBytes, s.pageBytes, s.series = page.Wire, len(page.Body), 0
+	for line := range bytes.Lines(page.Body) {
 		switch {
 		case bytes.HasPrefix(line, []byte("#")):
 		case bytes.Contains(line, []byte("pg_exporter_collector_success{")) && bytes.HasSuffix(line, []byte(" 0\n")),
