@@ -61,6 +61,7 @@ func TestRelease(t *testing.T) {
 	archives := read(t, a)
 	same(t, archives, read(t, b))
 
+	run(t, filepath.Join(a, "dist"), nil, "sha256sum", "--check", "--ignore-missing", "--strict", "--quiet", "sha256sums.txt")
 	revision := strings.TrimSpace(run(t, a, nil, "git", "rev-parse", "HEAD"))
 	version := strings.TrimSpace(run(t, a, nil, "cat", "VERSION"))
 	moment := commitTime(t, a)
