@@ -346,10 +346,7 @@ func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, nam
 			return nil
 		case *pgconn.StatementDescription:
 			result.Name = name // which the library leaves to us
-			if c.shared != nil {
-				result = c.shared.share(question.Text, result)
-			}
-			c.prepared[question.Text] = result
+			c.prepared[question.Text] = c.shared.share(question.Text, result)
 		case *pgconn.ResultReader:
 			if skip--; skip < 0 {
 				handed = true

@@ -17,8 +17,12 @@ type descriptions struct {
 	known map[string]*pgconn.StatementDescription // by text
 }
 
-// share gives the known description of a statement where it is the same as a new one, which is not changed any more.
+// share gives the known description of a statement where it is the same as a new one, which is not changed any more. Without
+// descriptions nothing is shared.
 func (d *descriptions) share(text string, now *pgconn.StatementDescription) *pgconn.StatementDescription {
+	if d == nil {
+		return now
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.known[text]
