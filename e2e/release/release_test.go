@@ -82,6 +82,7 @@ func TestRelease(t *testing.T) {
 			checkStatic(t, program)
 			checkStamp(t, program, fmt.Sprintf("%s-exporter, version %s (branch: HEAD, revision: %s)", kind, version, revision), moment)
 			checkBill(t, first[name+".cdx.json"], program, files["THIRD-PARTY-LICENSES.txt"])
+			checkTexts(t, filepath.Join(a, "exporters", kind), program, string(files["THIRD-PARTY-LICENSES.txt"]))
 			checkTested(t, kind, program)
 		})
 	}
@@ -386,6 +387,33 @@ func checkBill(t *testing.T, content, program, texts []byte) {
 	}
 	if want := modules(t, bytes.NewReader(program)); !slices.Equal(got, want) {
 		t.Errorf("the bill names\n%v\nthe program\n%v", got, want)
+	}
+}
+
+// checkTexts wants the licence of each module, word for word as it lies at the module's root.
+func checkTexts(t *testing.T, folder string, program []byte, texts string) {
+	t.Helper()
+	for _, m := range modules(t, bytes.NewReader(program)) {
+		path, _, _ := strings.Cut(m, " ")
+		question := []string{"list", "-m", "-f", "{{.Dir}}", path}
+		if path == "std" {
+			question = []string{"env", "GOROOT"}
+		}
+		at := strings.TrimSpace(run(t, folder, []string{"GOWORK=off"}, "go", question...))
+		found := 0
+		for _, name := range []string{"LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING", "NOTICE"} {
+			text, err := os.ReadFile(filepath.Join(at, name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			found++
+			if err != nil || len(text) == 0 || !strings.Contains(texts, string(bytes.TrimSpace(text))) {
+				t.Errorf("%s of %s is not in the archive: %v", name, m, err)
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s has no licence in %s", m, at)
+		}
 	}
 }
 

@@ -176,8 +176,8 @@ func licenceTexts(modules []module) []byte {
 	out.WriteString("This program is linked from its own code and from the projects below. What follows are their licences and notices.\n")
 	for _, m := range modules {
 		for _, text := range m.texts {
-			fmt.Fprintf(&out, "\n%s\n%s %s: %s\n%[1]s\n\n%s\n", strings.Repeat("-", 100), m.path, m.version, text.path,
-				bytes.TrimSpace(text.content))
+			line := strings.Repeat("-", 100)
+			fmt.Fprintf(&out, "\n%s\n%s %s: %s\n%s\n\n%s\n", line, m.path, m.version, text.path, line, bytes.TrimSpace(text.content))
 		}
 	}
 	return out.Bytes()
