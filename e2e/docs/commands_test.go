@@ -235,7 +235,7 @@ func (w *world) endServing() {
 func covered(t *testing.T, d *document, b block) bool {
 	t.Helper()
 	for _, e := range elsewhere {
-		if !regexp.MustCompile(`(?m)(^|[|;&(]\s*|sudo )` + e.program + ` `).MatchString(b.code) {
+		if !regexp.MustCompile(`(?m)(^|[|;&(]\s*|sudo )([A-Z_]+=\S* )*` + e.program + ` `).MatchString(b.code) {
 			continue
 		}
 		if found, _ := filepath.Glob(filepath.Join(root, e.tests, "*_test.go")); len(found) == 0 {
