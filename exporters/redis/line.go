@@ -23,7 +23,7 @@ type line struct {
 
 // Sizes of what is read.
 const (
-	readBuffer = 16 << 10
+	readBuffer = 8 << 10
 	firstChunk = 1 << 20 // room that a long text gets before any of it has arrived
 )
 
