@@ -225,15 +225,17 @@ func (t Type) proto() *dto.MetricType {
 	}[t].Enum()
 }
 
+// proto makes the histogram with room for all buckets at once, since pages have ten thousands of them.
 func (h *HistogramValue) proto() *dto.Histogram {
-	out := &dto.Histogram{SampleSum: &h.Sum}
+	n := len(h.Bounds)
+	buckets, pointers, cumulative := make([]dto.Bucket, n), make([]*dto.Bucket, n), make([]uint64, n+1)
 	var below uint64
-	for i, bound := range h.Bounds {
+	for i := range h.Bounds {
 		below += h.Counts[i]
-		cumulative := below
-		out.Bucket = append(out.Bucket, &dto.Bucket{UpperBound: &bound, CumulativeCount: &cumulative})
+		cumulative[i] = below
+		buckets[i].UpperBound, buckets[i].CumulativeCount = &h.Bounds[i], &cumulative[i]
+		pointers[i] = &buckets[i]
 	}
-	total := h.Count()
-	out.SampleCount = &total
-	return out
+	cumulative[n] = h.Count()
+	return &dto.Histogram{SampleSum: &h.Sum, SampleCount: &cumulative[n], Bucket: pointers}
 }
