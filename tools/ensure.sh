@@ -44,6 +44,15 @@ quietly() {
 	return 1
 }
 
+# compile NAME VERSION PACKAGE brings a program written in Go into .cache/tools, unless that version is there.
+compile() {
+	[ "$(cat "$cache/tools/$1.version" 2>/dev/null)" != "$2" ] || return 0
+	command -v go >/dev/null || die "$1 is compiled, which needs Go"
+	say "compiling $1 $2 into .cache/tools: this may take some minutes, once"
+	quietly env GOBIN="$cache/tools" GOWORK=off nice go install "$3@$2" || die "$1 could not be compiled"
+	echo "$2" >"$cache/tools/$1.version"
+}
+
 for part in "$root"/tools/ensure/*.sh; do
 	# shellcheck source=/dev/null
 	. "$part"

@@ -44,14 +44,7 @@ ensure_exim() {
 }
 
 ensure_mailpit() {
-	local program=$cache/tools/mailpit
-	if [ "$(cat "$program.version" 2>/dev/null)" != $mailpit_version ]; then
-		command -v go >/dev/null || die "Mailpit is compiled, which needs Go"
-		say "compiling Mailpit $mailpit_version into .cache/tools: this takes some minutes, once"
-		quietly env GOBIN="$cache/tools" GOWORK=off nice go install "github.com/axllent/mailpit@$mailpit_version" ||
-			die "Mailpit could not be compiled"
-		echo $mailpit_version >"$program.version"
-	fi
+	compile mailpit $mailpit_version github.com/axllent/mailpit
 	here+=("Mailpit $mailpit_version")
 }
 

@@ -4,14 +4,7 @@
 nfpm_version=v2.45.0
 
 ensure_nfpm() {
-	local program=$cache/tools/nfpm
-	if [ "$(cat "$program.version" 2>/dev/null)" != $nfpm_version ]; then
-		command -v go >/dev/null || die "nfpm is compiled, which needs Go"
-		say "compiling nfpm $nfpm_version into .cache/tools"
-		quietly env GOBIN="$cache/tools" GOWORK=off nice go install "github.com/goreleaser/nfpm/v2/cmd/nfpm@$nfpm_version" ||
-			die "nfpm could not be compiled"
-		echo $nfpm_version >"$program.version"
-	fi
+	compile nfpm $nfpm_version github.com/goreleaser/nfpm/v2/cmd/nfpm
 	here+=("nfpm $nfpm_version")
 }
 
