@@ -100,7 +100,8 @@ func flagForm(f *kingpin.FlagModel) string {
 	return "--" + f.Name + "=…"
 }
 
-// flagGroups divides the flags by their names, in the order of the page. A flag belongs to the first group that has it.
+// flagGroups divides the flags by their names. A flag belongs to the first group that has it; the page shows the last group
+// first.
 func (p *program) flagGroups() []flagGroup {
 	begins := func(starts ...string) func(*kingpin.FlagModel) bool {
 		return func(f *kingpin.FlagModel) bool {
@@ -133,11 +134,11 @@ func (p *program) writeFlags(b *strings.Builder, model *kingpin.ApplicationModel
 		at := slices.IndexFunc(groups, func(g flagGroup) bool { return g.has(f) })
 		in[at] = append(in[at], f)
 	}
-	for _, at := range []int{4, 3, 2, 1} {
-		if len(in[at]) == 0 {
+	for at, group := range slices.Backward(groups) {
+		if group.title == "" || len(in[at]) == 0 {
 			continue
 		}
-		writeTable(b, groups[at].title, "", "flag", "default", "variable", "what it is for")
+		writeTable(b, group.title, "", "flag", "default", "variable", "what it is for")
 		for _, f := range in[at] {
 			help := strings.TrimSuffix(strings.TrimSuffix(f.Help, " (default: enabled)"), " (default: disabled)") // there is a column for it
 			writeRow(b, code(flagForm(f)), code(strings.Join(f.Default, ", ")), code(f.Envar), help)

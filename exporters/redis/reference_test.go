@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"testing"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/suitetest"
 )
 
 // Every key of the configuration is explained where it is declared.
 func TestReference(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	if code := exporter().Run([]string{"docs", "reference"}, &stdout, &stderr); code != 0 {
-		t.Errorf("code %d: %s", code, stderr.String())
-	}
+	suitetest.Reference(t, exporter())
 }
