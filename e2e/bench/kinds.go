@@ -117,8 +117,8 @@ func redis(ctx context.Context, _ string) (*Crowd, error) {
 	}, nil
 }
 
-// polite is what the fakes of mail servers say, with TLS in between.
-const polite = `
+// Polite is what the fakes of mail servers say, with TLS in between: no real server listens at a thousand addresses.
+const Polite = `
 	S 220 mail.test ESMTP
 	C EHLO
 	S 250-mail.test
@@ -151,7 +151,7 @@ func mail(_ context.Context, dir string) (*Crowd, error) {
 			if err != nil {
 				return
 			}
-			go func() { _ = smtp.Follow(conn, good, polite) }()
+			go func() { _ = smtp.Follow(conn, good, Polite) }()
 		}
 	}}
 	path := "/probe?module=starttls&target="

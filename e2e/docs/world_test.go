@@ -230,14 +230,19 @@ func forward(t *testing.T, from, to string, config *tls.Config) {
 	if config != nil {
 		listener = tls.NewListener(listener, config)
 	}
+	accept(t, listener, func(outside net.Conn) { join(outside, to) })
+}
+
+// accept serves each connection that comes, until the test ends.
+func accept(t *testing.T, listener net.Listener, serve func(net.Conn)) {
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {
-			outside, err := listener.Accept()
+			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go join(outside, to)
+			go serve(conn)
 		}
 	}()
 }

@@ -208,16 +208,7 @@ func fake(t *testing.T, texts ...string) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			socket, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go answer(socket, texts)
-		}
-	}()
+	accept(t, listener, func(socket net.Conn) { answer(socket, texts) })
 	return listener.Addr().String()
 }
 

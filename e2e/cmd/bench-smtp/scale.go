@@ -26,23 +26,6 @@ const (
 	interval = 15 * time.Second
 )
 
-// polite is what the fakes of the many targets say: no real server listens at a thousand addresses.
-const polite = `
-	S 220 mail.test ESMTP
-	C EHLO
-	S 250-mail.test
-	S 250 STARTTLS
-	C STARTTLS
-	S 220 go
-	TLS
-	C EHLO
-	S 250-mail.test
-	S 250-PIPELINING
-	S 250 SIZE 10240000
-	C QUIT
-	S 221 bye
-`
-
 // field is the many targets.
 type field struct {
 	listeners []net.Listener
@@ -64,7 +47,7 @@ func newField(config *tls.Config) (*field, error) {
 				if err != nil {
 					return
 				}
-				go func() { _ = smtp.Follow(conn, config, polite) }()
+				go func() { _ = smtp.Follow(conn, config, bench.Polite) }()
 			}
 		}()
 	}
