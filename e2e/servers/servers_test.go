@@ -125,14 +125,14 @@ func TestPauseBackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, p, "SELECT 1", "1") // the others go on
-	time.AfterFunc(100*time.Millisecond, func() {
-		if err := p.ResumeBackend(pid); err != nil {
-			t.Error(err)
-		}
-	})
+	resumed := make(chan error, 1)
+	time.AfterFunc(100*time.Millisecond, func() { resumed <- p.ResumeBackend(pid) })
 	began := time.Now()
 	if _, err := firstValue(t.Context(), connection, "SELECT 1"); err != nil || time.Since(began) < 50*time.Millisecond {
 		t.Fatalf("a frozen backend answered after %v: %v", time.Since(began), err)
+	}
+	if err := <-resumed; err != nil { // the server's methods are for one caller at a time
+		t.Fatal(err)
 	}
 	if err := p.PauseBackend(os.Getpid()); err == nil {
 		t.Fatal("a process that is no backend was accepted")
