@@ -1,36 +1,24 @@
 package metric
 
 import (
-	"cmp"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
 )
 
 // MaxLabelBytes is the length above which a label value is cut.
 const MaxLabelBytes = 1024
 
-// Labels are made so many at once. A batch begins with few: there may be thousands of batches that have no more.
+// Values of labels are kept so many at once. A batch begins with few: there may be thousands of batches that have no more.
 const (
-	minChunk = 4
-	maxChunk = 96
+	minChunk = 8
+	maxChunk = 256
 )
-
-// seed makes equal sets of labels of all batches have equal hashes, which no peer can foresee.
-var seed = maphash.MakeSeed()
-
-// Set is a set of labels shared by the samples of a row.
-type Set struct {
-	names []string
-	pairs []*dto.LabelPair
-	hash  uint64
-	first *column // that has a sample with the set
-}
 
 // Batch takes the samples of one run of one collector. It is not safe for concurrent use.
 //
@@ -48,11 +36,10 @@ type Batch struct {
 	count    int
 	order    []*column
 	last     int // where in the order the family of the last sample is
-	empty    *Set
-	chunk    int
-	pairs    []dto.LabelPair
+	shapes   []*shape
 	values   []string
-	recent   []*dto.LabelPair // of the last set, before they were sorted
+	chunk    int
+	recent   []string // of the last set
 }
 
 // column holds the samples of one family.
@@ -82,7 +69,7 @@ func (b *Batch) Label(labels ...Label) {
 	if b.base == nil {
 		b.base = append([]Label{}, b.constant...)
 	}
-	b.constant, b.empty = append(slices.Clip(b.base), labels...), nil
+	b.constant, b.shapes = append(slices.Clip(b.base), labels...), nil
 }
 
 // Len tells how many samples the batch holds.
@@ -92,57 +79,6 @@ func (b *Batch) Len() int { return b.count }
 // wrong: that is a mistake in a catalogue, which the scheduler turns into a failed collector.
 func (b *Batch) Add(f *Family, value float64, labels ...string) {
 	b.AddSet(f, value, 0, b.Set(f.Labels, labels...))
-}
-
-// Set makes a set of labels that several samples share. The names belong to the caller and must not change.
-func (b *Batch) Set(names []string, values ...string) *Set {
-	if len(names) != len(values) {
-		panic(fmt.Sprintf("metric: %d values for the labels %v", len(values), names))
-	}
-	if len(names) == 0 {
-		if b.empty == nil {
-			b.empty = b.newSet(nil, nil)
-		}
-		return b.empty
-	}
-	return b.newSet(names, values)
-}
-
-func (b *Batch) newSet(names, values []string) *Set {
-	set := &Set{names: names, pairs: make([]*dto.LabelPair, 0, len(names)+len(b.constant))}
-	for i := range names {
-		set.pairs = append(set.pairs, b.pair(i, &names[i], b.repair(values[i])))
-	}
-	for i := range b.constant {
-		label := &b.constant[i]
-		if !slices.Contains(names, label.Name) { // a family's own label counts, as two of a name break the page
-			set.pairs = append(set.pairs, b.pair(len(set.pairs), &label.Name, b.repair(label.Value)))
-		}
-	}
-	b.recent = append(b.recent[:0], set.pairs...)
-	slices.SortFunc(set.pairs, func(x, y *dto.LabelPair) int { return cmp.Compare(*x.Name, *y.Name) })
-	for _, pair := range set.pairs {
-		set.hash = (set.hash ^ maphash.String(seed, *pair.Name)) * 0x9e3779b97f4a7c15
-		set.hash = (set.hash ^ maphash.String(seed, *pair.Value)) * 0x9e3779b97f4a7c15
-	}
-	return set
-}
-
-// pair takes a label pair and the value it points to from chunks, so that a label costs no allocation. One that the
-// set before has at the same place is used again: the rows of an answer mostly have some of their labels in common.
-func (b *Batch) pair(at int, name *string, value string) *dto.LabelPair {
-	if at < len(b.recent) && *b.recent[at].Value == value && *b.recent[at].Name == *name {
-		return b.recent[at]
-	}
-	if len(b.pairs) == 0 {
-		b.chunk = min(max(2*b.chunk, minChunk), maxChunk)
-		b.pairs, b.values = make([]dto.LabelPair, b.chunk), make([]string, b.chunk)
-	}
-	pair := &b.pairs[0]
-	b.values[0] = value
-	pair.Name, pair.Value = name, &b.values[0]
-	b.pairs, b.values = b.pairs[1:], b.values[1:]
-	return pair
 }
 
 func (b *Batch) repair(value string) string {
@@ -204,6 +140,9 @@ func (b *Batch) column(f *Family) *column {
 		return c
 	}
 	b.last = len(b.order)
+	if !model.LegacyValidation.IsValidMetricName(f.Name) {
+		panic(fmt.Sprintf("metric: %q is no name of a metric", f.Name))
+	}
 	b.order = append(b.order, &column{family: f})
 	return b.order[b.last]
 }
@@ -226,8 +165,8 @@ func (b *Batch) find(f *Family) *column {
 
 // admit tells whether a sample with these labels may be appended, and takes note of it.
 func (b *Batch) admit(c *column, set *Set) bool {
-	if len(set.names) != len(c.family.Labels) {
-		panic(fmt.Sprintf("metric: %s has the labels %v, not %v", c.family.Name, c.family.Labels, set.names))
+	if len(set.shape.given) != len(c.family.Labels) {
+		panic(fmt.Sprintf("metric: %s has the labels %v, not %v", c.family.Name, c.family.Labels, set.shape.given))
 	}
 	if b.limit > 0 && b.count >= b.limit {
 		b.Limited++
@@ -279,12 +218,6 @@ func (c *column) follows(set *Set) bool {
 	}
 	c.cursor += ahead + 1
 	return true
-}
-
-func (s *Set) equal(other *Set) bool {
-	return s == other || slices.EqualFunc(s.pairs, other.pairs, func(x, y *dto.LabelPair) bool {
-		return *x.Name == *y.Name && *x.Value == *y.Value
-	})
 }
 
 // Undeclared gives a family with samples that declared does not know, or nil.

@@ -1,8 +1,7 @@
 // Package metric holds what an exporter says: families declared once, and samples appended to them fast.
 //
 // A Family is declared next to the question that fills it. A Batch takes the samples of one run of one collector and
-// is handed on whole or not at all. A Page merges batches and writes them through prometheus/common/expfmt in the
-// format that was asked for.
+// is handed on whole or not at all. A Page merges batches and writes them in the format that was asked for.
 package metric
 
 import (

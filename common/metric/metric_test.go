@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
+	"unsafe"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -82,6 +84,8 @@ func TestMistakesPanic(t *testing.T) {
 		"too few labels":     func(b *Batch) { b.Add(one, 1) },
 		"too many labels":    func(b *Batch) { b.Add(one, 1, "a", "b") },
 		"a set of another":   func(b *Batch) { b.AddSet(one, 1, 0, b.Set(nil)) },
+		"no name":            func(b *Batch) { b.Add(&Family{Name: "a.b"}, 1) },
+		"no name of a label": func(b *Batch) { b.Add(&Family{Name: "a", Labels: []string{"b.c"}}, 1, "x") },
 		"counts of a bucket": func(b *Batch) { b.AddHistogram(one, &HistogramValue{Bounds: []float64{1}, Counts: []uint64{1}}, "a") },
 	} {
 		func() {
@@ -320,7 +324,7 @@ func TestDuplicatesInColumns(t *testing.T) {
 				}
 				if i == 3 { // any row so far
 					row = rows[random.IntN(len(rows))]
-					label = *row.pairs[0].Value
+					label = row.values[0]
 				}
 				batch.AddSet(f, 1, 0, row)
 				if plain[i][label] {
@@ -339,20 +343,20 @@ func TestDuplicatesInColumns(t *testing.T) {
 // Rows that have a label in common share it in memory, also where others before it differ or it is a batch's own.
 func TestSetsShareLabels(t *testing.T) {
 	t.Parallel()
-	names := []string{"database", "table"}
+	names := []string{"table", "database"}
 	b := NewBatch(0, Label{"target", "here"})
-	first, second, third := b.Set(names, "shop", "orders"), b.Set(names, "shop", "wares"), b.Set(names, "bank", "wares")
+	set := func(table, database string) *Set { return b.Set(names, strings.Clone(table), strings.Clone(database)) }
+	first, second, third := set("orders", "shop"), set("wares", "shop"), set("wares", "bank")
 	for _, set := range []*Set{first, second, third} {
-		for i, name := range []string{"database", "table", "target"} {
-			if *set.pairs[i].Name != name {
-				t.Errorf("label %d is %s, want %s", i, *set.pairs[i].Name, name)
-			}
+		if want := []string{"database", "table", "target"}; !slices.Equal(set.shape.names, want) {
+			t.Errorf("the labels are %q, want %q", set.shape.names, want)
 		}
 	}
-	if first.pairs[0] != second.pairs[0] || second.pairs[1] != third.pairs[1] || first.pairs[2] != third.pairs[2] {
+	same := func(x, y string) bool { return unsafe.StringData(x) == unsafe.StringData(y) }
+	if !same(first.values[0], second.values[0]) || !same(second.values[1], third.values[1]) || !same(first.values[2], third.values[2]) {
 		t.Error("equal labels take memory twice")
 	}
-	if first.pairs[1] == second.pairs[1] || *first.pairs[1].Value != "orders" || *third.pairs[0].Value != "bank" {
-		t.Error("labels that differ were taken for equal")
+	if want := []string{"bank", "wares", "here"}; !slices.Equal(third.values, want) || first.values[1] != "orders" {
+		t.Errorf("the values are %q, want %q", third.values, want)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -51,33 +50,20 @@ func (p *Page) AddFamilies(families []*dto.MetricFamily) {
 
 // Encode writes the page in a format of expfmt, with created timestamps where the format has them.
 func (p *Page) Encode(w io.Writer, format expfmt.Format) error {
+	switch format.FormatType() {
+	case expfmt.TypeTextPlain, expfmt.TypeOpenMetrics:
+		t := textWriter{out: w, open: format.FormatType() == expfmt.TypeOpenMetrics}
+		return t.page(p)
+	}
 	// Every name here is of the old alphabet, so escaping changes nothing; saying so saves a copy of each family.
-	encoder := expfmt.NewEncoder(w, format.WithEscapingScheme(model.NoEscaping), expfmt.WithCreatedLines())
+	encoder := expfmt.NewEncoder(w, format.WithEscapingScheme(model.NoEscaping))
 	var build builder
 	for _, run := range p.runs() {
-		family := build.family(run)
-		if format.FormatType() == expfmt.TypeOpenMetrics {
-			dropCreated(family)
-		}
-		if err := encoder.Encode(family); err != nil {
+		if err := encoder.Encode(build.family(run)); err != nil {
 			return err
 		}
 	}
-	if closer, ok := encoder.(expfmt.Closer); ok {
-		return closer.Close()
-	}
 	return nil
-}
-
-// dropCreated removes the created timestamps of counters whose kept names do not end in _total: OpenMetrics knows
-// them as type unknown, which has none.
-func dropCreated(family *dto.MetricFamily) {
-	if family.GetType() != dto.MetricType_COUNTER || strings.HasSuffix(family.GetName(), "_total") {
-		return
-	}
-	for _, m := range family.Metric {
-		m.Counter.CreatedTimestamp = nil
-	}
 }
 
 // Families gives the page as client_model families, sorted by name.
@@ -91,12 +77,12 @@ func (p *Page) Families() []*dto.MetricFamily {
 }
 
 // runs gives the entries of each family together, in the order of names.
-func (p *Page) runs() [][]entry {
+func (p *Page) runs() []run {
 	if !p.sorted {
 		slices.SortStableFunc(p.entries, func(x, y entry) int { return strings.Compare(x.name, y.name) })
 		p.sorted = true
 	}
-	var runs [][]entry
+	var runs []run
 	for start := 0; start < len(p.entries); {
 		end := start + 1
 		for end < len(p.entries) && p.entries[end].name == p.entries[start].name {
@@ -108,6 +94,41 @@ func (p *Page) runs() [][]entry {
 	return runs
 }
 
+// run is the parts of one family. It has the type and the help of the first; parts of another type are left out: a page
+// with two types under one name is refused whole by every reader.
+type run []entry
+
+// samples gives the places of the samples in their columns. Where two parts hold one with the same labels, that of the
+// first goes out.
+func (r run) samples(yield func(*column, int) bool) {
+	var seen map[uint64]*Set // only where a family comes from several batches
+	if len(r) > 1 {
+		seen = map[uint64]*Set{}
+	}
+	for _, part := range r {
+		if part.column == nil || part.column.family.Type != r[0].column.family.Type {
+			continue
+		}
+		for i, set := range part.column.sets {
+			if seen != nil && repeated(seen, set) {
+				continue
+			}
+			if !yield(part.column, i) {
+				return
+			}
+		}
+	}
+}
+
+// repeated tells whether an equal set of labels was seen before.
+func repeated(seen map[uint64]*Set, set *Set) bool {
+	before, found := seen[set.hash]
+	if !found {
+		seen[set.hash] = set
+	}
+	return found && before.equal(set)
+}
+
 // builder makes client_model families in memory that it uses again for the next one.
 type builder struct {
 	out      dto.MetricFamily
@@ -116,12 +137,10 @@ type builder struct {
 	gauges   []dto.Gauge
 	counters []dto.Counter
 	untyped  []dto.Untyped
-	seen     map[uint64]*Set // only where a family comes from several batches
 }
 
-// family merges the parts of one family. Parts of another type than the first are left out: a page with two types
-// under one name is refused whole by every reader.
-func (b *builder) family(parts []entry) *dto.MetricFamily {
+// family merges the parts of one family.
+func (b *builder) family(parts run) *dto.MetricFamily {
 	if parts[0].made != nil {
 		return parts[0].made
 	}
@@ -133,38 +152,18 @@ func (b *builder) family(parts []entry) *dto.MetricFamily {
 	}
 	b.reset(total)
 	first := parts[0].column.family
-	b.out.Name, b.out.Help, b.out.Type = &first.Name, helpOf(first), first.Type.proto()
+	help := helpOf(first)
+	b.out.Name, b.out.Help, b.out.Type = &first.Name, &help, first.Type.proto()
 	b.out.Metric = b.pointers[:0]
-	clear(b.seen)
-	for _, part := range parts {
-		if part.column != nil && part.column.family.Type == first.Type {
-			b.append(part.column, len(parts) > 1)
-		}
+	for c, i := range parts.samples {
+		b.append(c, i)
 	}
 	return &b.out
 }
 
 // helpOf gives the family's help. Some helps hold what a server has said, and one byte of them that is no UTF-8 makes
 // Prometheus refuse the whole page.
-func helpOf(f *Family) *string {
-	if utf8.ValidString(f.Help) {
-		return &f.Help
-	}
-	help := strings.ToValidUTF8(f.Help, "\uFFFD")
-	return &help
-}
-
-// repeated tells whether an equal set of labels was seen in the family before.
-func (b *builder) repeated(set *Set) bool {
-	if b.seen == nil {
-		b.seen = map[uint64]*Set{}
-	}
-	before, found := b.seen[set.hash]
-	if !found {
-		b.seen[set.hash] = set
-	}
-	return found && before.equal(set)
-}
+func helpOf(f *Family) string { return strings.ToValidUTF8(f.Help, "\uFFFD") }
 
 func (b *builder) reset(n int) {
 	if cap(b.metrics) < n {
@@ -174,32 +173,37 @@ func (b *builder) reset(n int) {
 	}
 }
 
-func (b *builder) append(c *column, shared bool) {
-	for i, set := range c.sets {
-		if shared && b.repeated(set) {
-			continue
-		}
-		at := len(b.out.Metric)
-		m := &b.metrics[at]
-		m.Reset()
-		m.Label = set.pairs
-		switch c.family.Type {
-		case Histogram:
-			m.Histogram = c.hists[i].proto()
-		case Summary:
-			m.Summary = c.sums[i].proto()
-		case Counter:
-			m.Counter = at0(&b.counters, at, cap(b.metrics))
-			m.Counter.Value, m.Counter.CreatedTimestamp = &c.values[i], c.createdAt(i)
-		case Gauge:
-			m.Gauge = at0(&b.gauges, at, cap(b.metrics))
-			m.Gauge.Value = &c.values[i]
-		case Unknown:
-			m.Untyped = at0(&b.untyped, at, cap(b.metrics))
-			m.Untyped.Value = &c.values[i]
-		}
-		b.out.Metric = append(b.out.Metric, m)
+func (b *builder) append(c *column, i int) {
+	at := len(b.out.Metric)
+	m := &b.metrics[at]
+	m.Reset()
+	m.Label = c.sets[i].proto()
+	switch c.family.Type {
+	case Histogram:
+		m.Histogram = c.hists[i].proto()
+	case Summary:
+		m.Summary = c.sums[i].proto()
+	case Counter:
+		m.Counter = at0(&b.counters, at, cap(b.metrics))
+		m.Counter.Value, m.Counter.CreatedTimestamp = &c.values[i], c.createdAt(i)
+	case Gauge:
+		m.Gauge = at0(&b.gauges, at, cap(b.metrics))
+		m.Gauge.Value = &c.values[i]
+	case Unknown:
+		m.Untyped = at0(&b.untyped, at, cap(b.metrics))
+		m.Untyped.Value = &c.values[i]
 	}
+	b.out.Metric = append(b.out.Metric, m)
+}
+
+// proto gives the set's labels, whose texts are those of the set.
+func (s *Set) proto() []*dto.LabelPair {
+	pairs, pointers := make([]dto.LabelPair, len(s.values)), make([]*dto.LabelPair, len(s.values))
+	for i := range pairs {
+		pairs[i].Name, pairs[i].Value = &s.shape.names[i], &s.values[i]
+		pointers[i] = &pairs[i]
+	}
+	return pointers
 }
 
 // at0 gives element i of a slab that is made when first needed.
@@ -211,11 +215,20 @@ func at0[T any](slab *[]T, i, size int) *T {
 }
 
 func (c *column) createdAt(i int) *timestamppb.Timestamp {
-	if i >= len(c.created) || c.created[i] <= 0 {
+	at, known := c.since(i)
+	if !known {
 		return nil
 	}
+	return timestamppb.New(at)
+}
+
+// since tells when a counter began.
+func (c *column) since(i int) (time.Time, bool) {
+	if i >= len(c.created) || c.created[i] <= 0 {
+		return time.Time{}, false
+	}
 	seconds, fraction := math.Modf(c.created[i])
-	return timestamppb.New(time.Unix(int64(seconds), int64(fraction*1e9)))
+	return time.Unix(int64(seconds), int64(fraction*1e9)), true
 }
 
 func (t Type) proto() *dto.MetricType {
