@@ -220,6 +220,24 @@ func (c *column) follows(set *Set) bool {
 	return true
 }
 
+// Compact gives back the memory that only adding samples takes, of a batch that is kept. It must take none afterwards.
+func (b *Batch) Compact() {
+	b.shapes, b.values, b.recent = nil, nil, nil
+	for _, c := range b.order {
+		c.seen, c.leader = nil, nil
+		c.values, c.sets, c.created = exact(c.values), exact(c.sets), exact(c.created)
+		c.hists, c.sums = exact(c.hists), exact(c.sums)
+	}
+}
+
+// exact gives a slice that has little room beyond its end.
+func exact[T any](s []T) []T {
+	if cap(s)-len(s) <= len(s)/8 {
+		return s
+	}
+	return append(make([]T, 0, len(s)), s...)
+}
+
 // Undeclared gives a family with samples that declared does not know, or nil.
 func (b *Batch) Undeclared(declared func(*Family) bool) *Family {
 	for _, c := range b.order {

@@ -360,3 +360,21 @@ func TestSetsShareLabels(t *testing.T) {
 		t.Errorf("the values are %q, want %q", third.values, want)
 	}
 }
+
+// TestCompact holds that a batch that is kept says the same as before, and takes less memory.
+func TestCompact(t *testing.T) {
+	batch := NewBatch(0, Label{"m", "constant"})
+	f := &Family{Name: "f", Labels: []string{"l"}}
+	for i := range 20 {
+		batch.Add(f, float64(i), fmt.Sprint(i))
+		batch.AddHistogram(&Family{Name: "h", Type: Histogram}, &HistogramValue{Bounds: []float64{1}, Counts: []uint64{1, 2}, Sum: 3})
+	}
+	before := encode(t, expfmt.FmtOpenMetrics_1_0_0, batch)
+	batch.Compact()
+	if got := encode(t, expfmt.FmtOpenMetrics_1_0_0, batch); got != before {
+		t.Errorf("the batch has become\n%s\nand was\n%s", got, before)
+	}
+	if c := batch.find(f); c.seen != nil || cap(c.values) > 22 || batch.shapes != nil {
+		t.Errorf("room for %d values of %d is kept", cap(c.values), len(c.values))
+	}
+}
