@@ -137,6 +137,8 @@ type builder struct {
 	gauges   []dto.Gauge
 	counters []dto.Counter
 	untyped  []dto.Untyped
+	labels   []dto.LabelPair
+	sets     []*dto.LabelPair
 }
 
 // family merges the parts of one family.
@@ -144,13 +146,17 @@ func (b *builder) family(parts run) *dto.MetricFamily {
 	if parts[0].made != nil {
 		return parts[0].made
 	}
-	total := 0
+	samples, labels := 0, 0
 	for _, part := range parts {
-		if part.column != nil {
-			total += len(part.column.sets)
+		if part.column == nil {
+			continue
+		}
+		samples += len(part.column.sets)
+		for _, set := range part.column.sets {
+			labels += len(set.values)
 		}
 	}
-	b.reset(total)
+	b.reset(samples, labels)
 	first := parts[0].column.family
 	help := helpOf(first)
 	b.out.Name, b.out.Help, b.out.Type = &first.Name, &help, first.Type.proto()
@@ -165,19 +171,25 @@ func (b *builder) family(parts run) *dto.MetricFamily {
 // Prometheus refuse the whole page.
 func helpOf(f *Family) string { return strings.ToValidUTF8(f.Help, "\uFFFD") }
 
-func (b *builder) reset(n int) {
-	if cap(b.metrics) < n {
-		size := max(n, 2*cap(b.metrics))
+// reset makes room for a family.
+func (b *builder) reset(samples, labels int) {
+	if cap(b.metrics) < samples {
+		size := max(samples, 2*cap(b.metrics))
 		b.metrics, b.pointers = make([]dto.Metric, size), make([]*dto.Metric, size)
 		b.gauges, b.counters, b.untyped = nil, nil, nil
 	}
+	if cap(b.labels) < labels {
+		size := max(labels, 2*cap(b.labels))
+		b.labels, b.sets = make([]dto.LabelPair, size), make([]*dto.LabelPair, size)
+	}
+	b.labels, b.sets = b.labels[:0], b.sets[:0]
 }
 
 func (b *builder) append(c *column, i int) {
 	at := len(b.out.Metric)
 	m := &b.metrics[at]
 	m.Reset()
-	m.Label = c.sets[i].proto()
+	m.Label = b.set(c.sets[i])
 	switch c.family.Type {
 	case Histogram:
 		m.Histogram = c.hists[i].proto()
@@ -196,14 +208,16 @@ func (b *builder) append(c *column, i int) {
 	b.out.Metric = append(b.out.Metric, m)
 }
 
-// proto gives the set's labels, whose texts are those of the set.
-func (s *Set) proto() []*dto.LabelPair {
-	pairs, pointers := make([]dto.LabelPair, len(s.values)), make([]*dto.LabelPair, len(s.values))
-	for i := range pairs {
-		pairs[i].Name, pairs[i].Value = &s.shape.names[i], &s.values[i]
-		pointers[i] = &pairs[i]
+// set gives the labels of a set, whose texts are those of the set.
+func (b *builder) set(set *Set) []*dto.LabelPair {
+	from := len(b.sets)
+	for i := range set.values {
+		b.labels = b.labels[:len(b.labels)+1]
+		pair := &b.labels[len(b.labels)-1]
+		pair.Name, pair.Value = &set.shape.names[i], &set.values[i]
+		b.sets = append(b.sets, pair)
 	}
-	return pointers
+	return b.sets[from:len(b.sets):len(b.sets)]
 }
 
 // at0 gives element i of a slab that is made when first needed.
