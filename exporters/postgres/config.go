@@ -199,13 +199,12 @@ func (s source) connectionString() (string, error) {
 
 // keyValues leaves everything else to PGHOST and its like.
 func keyValues(user, password string) string {
-	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	var text string
 	if user != "" {
-		text += " user='" + quote.Replace(user) + "'"
+		text += " user='" + quoted.Replace(user) + "'"
 	}
 	if password != "" {
-		text += " password='" + quote.Replace(password) + "'"
+		text += " password='" + quoted.Replace(password) + "'"
 	}
 	return text
 }

@@ -213,10 +213,11 @@ func (c *conn) configure(settings []string, local bool) string {
 	return "SELECT " + strings.Join(calls, ", ")
 }
 
+// quoted writes a text between apostrophes, in SQL and in connection strings alike.
+var quoted = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+
 // quote writes a text as SQL, whatever it holds and however the server reads a backslash.
-func quote(text string) string {
-	return " E'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
-}
+func quote(text string) string { return " E'" + quoted.Replace(text) + "'" }
 
 // dial counts the connection and keeps it at hand, so that it can be closed when the library still waits for it.
 func (c *conn) dial(ctx context.Context, dial pgconn.DialFunc, network, address string) (net.Conn, error) {
