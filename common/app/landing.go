@@ -92,12 +92,11 @@ func viewTarget(t *collect.Target) targetView {
 	if v.Role = "primary"; last.Identity.Replica {
 		v.Role = "replica"
 	}
+	v.Series = last.Series
 	for _, c := range last.Collectors {
-		v.Series += c.Series
-		switch {
-		case c.Err != nil:
+		if c.Err != nil {
 			v.Failing = append(v.Failing, c)
-		case c.Missing != "":
+		} else {
 			v.Absent = append(v.Absent, c)
 		}
 	}

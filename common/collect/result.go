@@ -18,6 +18,7 @@ type Result struct {
 	Identity   Identity
 	Health     health.Check
 	Collectors []CollectorState
+	Series     int // of all of them
 	At         time.Time
 	Took       time.Duration
 	Usage      Usage
@@ -74,8 +75,10 @@ func (t *Target) complete(r *run, result *Result, parts []*part) *Result {
 	if r.full {
 		parts = append(parts, t.slow.snapshot(t.spec.Collectors, result.At)...)
 	}
-	for _, p := range parts {
-		result.Collectors = append(result.Collectors, p.describe(result.At))
+	result.Collectors = make([]CollectorState, len(parts))
+	for i, p := range parts {
+		result.Collectors[i] = p.describe(result.At)
+		result.Series += result.Collectors[i].Series
 		if p.batch != nil {
 			result.batches = append(append(result.batches, p.batch), p.members.batches...)
 		}

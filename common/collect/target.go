@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ type Target struct {
 	current *run
 	scraped *run    // the last full one that somebody waited for, while its result is shared
 	checked *run    // the last other one
-	last    *Result // without samples
+	last    *Result // as Last gives it
 	totals  totals
 	closed  bool
 }
@@ -67,8 +68,8 @@ func (t *Target) Name() string { return t.spec.Name }
 // Health gives the state that the last run found, without asking.
 func (t *Target) Health() health.Report { return t.service.Report() }
 
-// Last gives the newest whole result without its samples, which are kept only while they are shared; nil before the
-// first.
+// Last gives the newest whole result, nil before the first. It is without samples, which are kept only while they are
+// shared, and of the collectors it has those alone that failed or that the server cannot have.
 func (t *Target) Last() *Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -178,10 +179,17 @@ func (t *Target) completed(r *run) {
 	})
 }
 
-// note keeps what a whole result tells, but for its samples.
+// note keeps what a whole result tells and people want to know afterwards. Where the target is down, all collectors
+// failed for the one reason that the result has itself.
 func (t *Target) note(result *Result) {
 	kept := *result
-	kept.batches = nil
+	kept.batches, kept.Collectors = nil, nil
+	for _, c := range result.Collectors {
+		if result.Up && (c.Err != nil || c.Missing != "") {
+			kept.Collectors = append(kept.Collectors, c)
+		}
+	}
+	kept.Collectors = slices.Clip(kept.Collectors)
 	t.last = &kept
 }
 

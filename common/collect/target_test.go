@@ -192,10 +192,39 @@ func TestSamplesAreForgotten(t *testing.T) {
 		if slices.Contains(kept, true) {
 			t.Errorf("a run or its samples are still held: %v", kept)
 		}
-		if last := f.Last(); !last.At.Equal(result.At) || !last.Up || len(last.Collectors) != 1 {
+		if last := f.Last(); !last.At.Equal(result.At) || !last.Up || last.Series != 1 || len(last.Collectors) != 0 {
 			t.Errorf("the last result is %+v", last)
 		}
 		f.expect(result, "fake_good", "fake_good{key=\"a\"} 1\n")
+	})
+}
+
+// Of the last result is kept what people want to know: which collectors failed or cannot be had, and of a target that is
+// down only why.
+func TestLast(t *testing.T) {
+	s := newServer()
+	s.replies["good"] = reply{fields: "key value", lines: []string{"a 1", "b 2"}}
+	s.replies["bad"] = reply{err: fault.New(fault.Denied, "not for you")}
+	absent := gauge("absent", func(c *Collector) { c.Needs.Feature = "something" })
+	bubble(t, s, Catalogue{gauge("good"), gauge("bad"), absent}, func(f *fixture) {
+		f.scrape(second)
+		last := f.Last()
+		if len(last.Collectors) != 2 || last.Series != 2 {
+			t.Fatalf("the last result is %+v", last)
+		}
+		if bad, known := last.Find("bad"); !known || bad.Err == nil {
+			t.Errorf("the one that failed is %+v", bad)
+		}
+		if absent, known := last.Find("absent"); !known || absent.Missing != "something" {
+			t.Errorf("the one that is missing is %+v", absent)
+		}
+		s.connect = func(context.Context, int) error { return fault.New(fault.Unreachable, "away") }
+		f.link.drop()
+		time.Sleep(second)
+		f.scrape(second)
+		if last := f.Last(); last.Up || last.Err == nil || len(last.Collectors) != 0 {
+			t.Errorf("of a target that is down is kept %+v", last)
+		}
 	})
 }
 
