@@ -25,13 +25,14 @@ build: $(BINARIES) ## Build the exporters into bin/
 bin/%-exporter: FORCE
 	cd exporters/$* && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/$@ .
 
-# ONLY: a pattern of archives, such as '*.linux-amd64'; DIRTY: build although not all is committed.
-release: ## Build archives for all platforms, bills of materials and checksums into dist/
+# ONLY: a pattern of what is built, such as '*.linux-amd64' or '*.deb'; DIRTY: build although not all is committed.
+release: ## Build archives for all platforms, Debian packages, bills of materials and checksums into dist/
+	tools/ensure.sh nfpm
 	cd e2e && $(GO) run ./cmd/release -root $(CURDIR) $(if $(ONLY),-only '$(ONLY)') $(if $(DIRTY),-dirty)
 
-deb: build ## Make Debian packages of the exporters, for amd64 and arm64, in dist/
-	tools/ensure.sh nfpm
-	VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' GO=$(GO) tools/deb.sh dist
+deb: ONLY := *.deb
+deb: DIRTY := yes
+deb: release ## The part of release that makes the Debian packages, for amd64 and arm64, of what is here
 
 containers: build ## Build an image of each exporter, with docker or buildah, from what is in bin/
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) tools/containers.sh $(VERSION) $(REVISION) $(EXPORTERS)

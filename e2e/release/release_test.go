@@ -30,7 +30,8 @@ import (
 )
 
 const (
-	linux   = "*.linux-amd64"
+	linux   = "*.linux-amd64*" // archives and packages
+	arm     = "redis-exporter.linux-arm64.deb"
 	cold    = "smtp-exporter.linux-amd64"
 	windows = "redis-exporter.windows-arm64"
 	ours    = "github.com/alfred-agent-platform/backend-exporters/"
@@ -44,6 +45,7 @@ var kinds = []string{"postgres", "redis", "smtp", "vector-db"}
 func TestRelease(t *testing.T) {
 	a := clone(t, "a")
 	b := again(t, a, "some where/else")
+	packer := "PATH=" + bringPacker(t, a) + ":" + os.Getenv("PATH")
 	run(t, b, nil, "git", "checkout", "--quiet", "-b", "another")
 	program := filepath.Join(t.TempDir(), "release")
 	run(t, filepath.Join(a, "e2e"), []string{"GOFLAGS=-buildvcs=false"}, "go", "build", "-o", program, "./cmd/release")
@@ -51,7 +53,7 @@ func TestRelease(t *testing.T) {
 	run(t, a, nil, "make", "release", "ONLY="+linux)
 	first := read(t, a)
 	// Nothing of these is to get into what is built.
-	foreign := []string{"GOAMD64=v3", "GOFLAGS=-tags=foreign", "CGO_ENABLED=1", "TZ=Asia/Tokyo", "USER=other"}
+	foreign := []string{packer, "GOAMD64=v3", "GOFLAGS=-tags=foreign", "CGO_ENABLED=1", "TZ=Asia/Tokyo", "USER=other"}
 	run(t, b, foreign, program, "-only", linux)
 	same(t, first, read(t, b))
 	run(t, b, []string{"GOCACHE=" + t.TempDir()}, program, "-only", cold)
@@ -66,13 +68,16 @@ func TestRelease(t *testing.T) {
 	}
 	archives := read(t, a)
 	same(t, archives, read(t, b))
+	run(t, b, foreign, program, "-only", arm)
+	packages := read(t, b)
 
 	run(t, filepath.Join(a, "dist"), nil, "sha256sum", "--check", "--ignore-missing", "--strict", "--quiet", "sha256sums.txt")
 	revision := strings.TrimSpace(run(t, a, nil, "git", "rev-parse", "HEAD"))
 	version := strings.TrimSpace(run(t, a, nil, "cat", "VERSION"))
 	moment := commitTime(t, a)
-	checkSums(t, first, 8)
+	checkSums(t, first, 12)
 	checkSums(t, archives, 2)
+	checkSums(t, packages, 1)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			name := kind + "-exporter-" + version + ".linux-amd64"
@@ -84,8 +89,20 @@ func TestRelease(t *testing.T) {
 			checkBill(t, first[name+".cdx.json"], program, files["THIRD-PARTY-LICENSES.txt"])
 			checkTexts(t, filepath.Join(a, "exporters", kind), program, string(files["THIRD-PARTY-LICENSES.txt"]))
 			checkTested(t, kind, program)
+			checkPackage(t, first[fmt.Sprintf("%s-exporter_%s_amd64.deb", kind, version)], kind, version+" amd64", moment, program, files["THIRD-PARTY-LICENSES.txt"])
 		})
 	}
+	t.Run("arm64", func(t *testing.T) {
+		files := checkPackage(t, packages["redis-exporter_"+version+"_arm64.deb"], "redis", version+" arm64", moment, nil, nil)
+		if image, err := elf.NewFile(bytes.NewReader(files["usr/bin/redis-exporter"])); err != nil || image.Machine != elf.EM_AARCH64 {
+			t.Errorf("the program is not one for arm64: %v", err)
+		}
+		checkStatic(t, files["usr/bin/redis-exporter"])
+		native := checkPackage(t, first["redis-exporter_"+version+"_amd64.deb"], "redis", version+" amd64", moment, nil, nil)
+		if page := "usr/share/man/man1/redis-exporter.1.gz"; !bytes.Equal(files[page], native[page]) {
+			t.Error("the manual page depends on the architecture")
+		}
+	})
 	t.Run("windows", func(t *testing.T) {
 		name := "redis-exporter-" + version + ".windows-arm64"
 		files := unzip(t, archives[name+".zip"], name, moment)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/mail"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,9 +34,6 @@ func packages(t testing.TB, version string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range exporters() {
-		harness.Binary(t, name)
-	}
 	native, err := exec.Command("dpkg", "--print-architecture").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -43,11 +41,15 @@ func packages(t testing.TB, version string) string {
 	folder := filepath.Join(t.TempDir(), "packages")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, filepath.Join(root, "tools", "deb.sh"), folder)
-	command.Env = append(os.Environ(), "VERSION="+version, "LDFLAGS=", "SOURCE_DATE_EPOCH=1700000000", "ARCHITECTURES="+strings.TrimSpace(string(native)),
-		"PATH="+filepath.Join(root, ".cache", "tools")+":"+os.Getenv("PATH"))
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("tools/deb.sh (run tools/ensure.sh systemd first): %v\n%s", err, out)
+	for _, name := range exporters() {
+		program := harness.Binary(t, name)
+		command := exec.CommandContext(ctx, filepath.Join(root, "tools", "deb.sh"),
+			strings.TrimSuffix(name, "-exporter"), strings.TrimSpace(string(native)), folder)
+		command.Env = append(os.Environ(), "PROGRAM="+program, "HOST_PROGRAM="+program, "LICENCES="+filepath.Join(root, "LICENSE"),
+			"VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "PATH="+filepath.Join(root, ".cache", "tools")+":"+os.Getenv("PATH"))
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("tools/deb.sh (run tools/ensure.sh systemd first): %v\n%s", err, out)
+		}
 	}
 	return folder
 }
@@ -60,6 +62,7 @@ func TestReproducible(t *testing.T) {
 		t.Fatalf("packages: %v, %v", made, err)
 	}
 	for _, file := range made {
+		checkMaintainer(t, file)
 		one, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -71,6 +74,24 @@ func TestReproducible(t *testing.T) {
 		if !bytes.Equal(one, two) {
 			t.Errorf("%s: made twice, it differs", filepath.Base(file))
 		}
+	}
+}
+
+// checkMaintainer: a package names whom to turn to, in the form that Debian asks for.
+func checkMaintainer(t *testing.T, file string) {
+	t.Helper()
+	out, err := exec.Command("dpkg-deb", "--field", file, "Maintainer", "Homepage", "Bugs").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		fields[name] = value
+	}
+	home := "https://github.com/alfred-agent-platform/backend-exporters"
+	if _, err := mail.ParseAddress(fields["Maintainer"]); err != nil || fields["Homepage"] != home || fields["Bugs"] != home+"/issues" {
+		t.Errorf("%s: %v, %v", filepath.Base(file), fields, err)
 	}
 }
 

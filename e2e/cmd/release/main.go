@@ -1,6 +1,6 @@
 // Command release builds what a release consists of, into dist/: of each exporter an archive for each platform, a bill of
-// materials beside each archive, and the checksums of all. The same commit and the same Go give the same bytes, wherever
-// and whenever it runs.
+// materials beside each archive, for linux a Debian package of the same program, and the checksums of all. The same commit,
+// the same Go and the same nfpm give the same bytes, wherever and whenever it runs.
 package main
 
 import (
@@ -34,7 +34,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	root := flags.String("root", ".", "folder of the repository")
-	only := flags.String("only", "*", "pattern of the archives to build, such as 'redis-exporter.*' or '*.linux-amd64'")
+	only := flags.String("only", "*", "pattern of what to build, such as 'redis-exporter.*', '*.linux-amd64' or '*.deb'")
 	dirty := flags.Bool("dirty", false, "build although there is what is not committed; the revision then ends in -dirty")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -68,6 +68,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // target is an exporter for a platform.
 type target struct {
 	kind, os, arch string
+	archive, deb   bool // what is made for it
 }
 
 func (t target) exporter() string { return t.kind + "-exporter" }
@@ -80,30 +81,34 @@ func (t target) binary() string {
 	return t.exporter()
 }
 
-// matching lists the targets whose EXPORTER.OS-ARCH a pattern matches.
+// matching lists the targets of which a pattern matches EXPORTER.OS-ARCH, the archive, or EXPORTER.OS-ARCH.deb.
 func matching(pattern string) ([]target, error) {
 	var targets []target
 	for _, system := range []string{"linux", "darwin", "windows"} {
 		for _, arch := range []string{"amd64", "arm64"} {
 			for _, kind := range []string{"postgres", "redis", "smtp", "vector-db"} {
-				t := target{kind, system, arch}
-				ok, err := path.Match(pattern, t.exporter()+"."+system+"-"+arch)
-				if err != nil {
+				t := target{kind: kind, os: system, arch: arch}
+				name := t.exporter() + "." + system + "-" + arch
+				var err, err2 error
+				t.archive, err = path.Match(pattern, name)
+				t.deb, err2 = path.Match(pattern, name+".deb")
+				if err = errors.Join(err, err2); err != nil {
 					return nil, err
 				}
-				if ok {
+				t.deb = t.deb && system == "linux"
+				if t.archive || t.deb {
 					targets = append(targets, t)
 				}
 			}
 		}
 	}
 	if targets == nil {
-		return nil, fmt.Errorf("nothing to build is like %q; names are like redis-exporter.linux-amd64", pattern)
+		return nil, fmt.Errorf("nothing to build is like %q; names are like redis-exporter.linux-amd64 and redis-exporter.linux-amd64.deb", pattern)
 	}
 	return targets, nil
 }
 
-// release writes the archive of a target and its bill of materials.
+// release writes what is made for a target.
 func (s *source) release(ctx context.Context, t target, dist string) error {
 	program, err := s.build(ctx, t)
 	if err != nil {
@@ -113,6 +118,17 @@ func (s *source) release(ctx context.Context, t target, dist string) error {
 	if err != nil {
 		return err
 	}
+	if t.archive {
+		err = s.releaseArchive(t, program, modules, dist)
+	}
+	if t.deb && err == nil {
+		err = s.releaseDeb(ctx, t, program, licenceTexts(modules), dist)
+	}
+	return err
+}
+
+// releaseArchive writes the archive of a target and its bill of materials.
+func (s *source) releaseArchive(t target, program []byte, modules []module, dist string) error {
 	files, err := s.contents(t)
 	if err != nil {
 		return err
