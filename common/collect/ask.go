@@ -66,6 +66,7 @@ func (r *run) plan(id Identity) *plan {
 		}
 	}
 	r.mu.Lock()
+	r.divide()
 	r.steps = steps
 	r.mu.Unlock()
 	if spec := r.target.spec.Members; spec != nil && r.full {

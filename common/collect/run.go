@@ -43,7 +43,7 @@ type run struct {
 	health   health.Check
 	steps    []Operation // of the health check, as far as they were asked
 	failure  error       // of the first step that failed by itself
-	parts    []*part     // one for each enabled collector, in the catalogue's order
+	parts    []*part     // one for each enabled collector, in the catalogue's order, once they were divided
 	lost     error       // why the rest of the questions got no answer
 	answered bool
 	usage    Usage
@@ -73,15 +73,23 @@ const (
 )
 
 func newRun(t *Target, full bool) *run {
-	r := &run{target: t, full: full, started: time.Now(), done: make(chan struct{})}
-	if full {
-		for _, collector := range t.spec.Collectors {
-			if collector.Class != Slow {
-				r.parts = append(r.parts, &part{collector: collector})
-			}
+	return &run{target: t, full: full, started: time.Now(), done: make(chan struct{})}
+}
+
+// divide makes the parts of a full run, under its lock: when something is to be asked or to be said of them, since a run
+// that waits for a server which is silent has no use for them all that time.
+func (r *run) divide() {
+	if !r.full || r.parts != nil {
+		return
+	}
+	all := make([]part, len(r.target.spec.Collectors))
+	r.parts = make([]*part, 0, len(all))
+	for i, collector := range r.target.spec.Collectors {
+		if collector.Class != Slow {
+			all[i].collector = collector
+			r.parts = append(r.parts, &all[i])
 		}
 	}
-	return r
 }
 
 // waitFor takes note of what the first scrape waits for, if it is something.
@@ -204,6 +212,7 @@ func (r *run) restart() {
 func (r *run) lose(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.divide()
 	r.lost = err
 	for _, p := range r.parts {
 		if p.state == pending {
@@ -269,13 +278,13 @@ func (r *run) snapshot(ended bool) (*Result, []*part) {
 	if result.Err == nil && result.Fault != fault.None {
 		result.Err = open
 	}
-	parts := make([]*part, len(r.parts))
+	r.divide()
+	copies, parts := make([]part, len(r.parts)), make([]*part, len(r.parts))
 	for i, p := range r.parts {
-		copied := *p
-		if copied.state == pending {
-			copied.state, copied.err, copied.kind = broken, open, fault.Of(open)
+		copies[i], parts[i] = *p, &copies[i]
+		if p.state == pending {
+			parts[i].state, parts[i].err, parts[i].kind = broken, open, fault.Of(open)
 		}
-		parts[i] = &copied
 	}
 	return result, parts
 }

@@ -228,6 +228,33 @@ func TestLast(t *testing.T) {
 	})
 }
 
+// A run that waits for a silent server holds nothing for the collectors, and yet says of each that it timed out.
+func TestSilentServerIsSmall(t *testing.T) {
+	s := newServer()
+	s.connect = func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }
+	bubble(t, s, Catalogue{gauge("one"), gauge("other")}, func(f *fixture) {
+		var result *Result
+		var waiting sync.WaitGroup
+		waiting.Go(func() { result = f.scrape(second) })
+		synctest.Wait()
+		f.Target.mu.Lock()
+		f.current.mu.Lock()
+		if len(f.current.parts) > 0 {
+			t.Errorf("the run that waits has %d parts", len(f.current.parts))
+		}
+		f.current.mu.Unlock()
+		f.Target.mu.Unlock()
+		waiting.Wait()
+		f.expect(result, "fake_up fake_exporter_collector_success fake_exporter_collector_failures_total", `
+			fake_exporter_collector_failures_total{collector="one",reason="timeout"} 1
+			fake_exporter_collector_failures_total{collector="other",reason="timeout"} 1
+			fake_exporter_collector_success{collector="one"} 0
+			fake_exporter_collector_success{collector="other"} 0
+			fake_up 0
+		`)
+	})
+}
+
 func TestCallerLeaves(t *testing.T) {
 	s := newServer()
 	s.replies["good"] = reply{after: 3 * second, fields: "key value", lines: []string{"a 1"}}
