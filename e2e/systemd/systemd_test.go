@@ -4,7 +4,6 @@ package systemd
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,47 +17,17 @@ import (
 
 	"github.com/alfred-agent-platform/backend-exporters/e2e/harness"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
+	"github.com/alfred-agent-platform/backend-exporters/e2e/systemd/machine"
 )
 
 // exposure is ten times what systemd-analyze security may give at most: 0 is best, 100 worst.
 const exposure = 12
 
-func exporters() []string {
-	return []string{"postgres-exporter", "redis-exporter", "smtp-exporter", "vector-db-exporter"}
-}
-
-// packages makes the packages of this architecture.
-func packages(t testing.TB, version string) string {
-	t.Helper()
-	root, err := servers.RepositoryRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	native, err := exec.Command("dpkg", "--print-architecture").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := filepath.Join(t.TempDir(), "packages")
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	for _, name := range exporters() {
-		program := harness.Binary(t, name)
-		command := exec.CommandContext(ctx, filepath.Join(root, "tools", "deb.sh"),
-			strings.TrimSuffix(name, "-exporter"), strings.TrimSpace(string(native)), folder)
-		command.Env = append(os.Environ(), "PROGRAM="+program, "HOST_PROGRAM="+program, "LICENCES="+filepath.Join(root, "LICENSE"),
-			"VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "PATH="+filepath.Join(root, ".cache", "tools")+":"+os.Getenv("PATH"))
-		if out, err := command.CombinedOutput(); err != nil {
-			t.Fatalf("tools/deb.sh (run tools/ensure.sh systemd first): %v\n%s", err, out)
-		}
-	}
-	return folder
-}
-
 // TestReproducible: two makings give the same bytes.
 func TestReproducible(t *testing.T) {
-	first, second := packages(t, "0.1.0"), packages(t, "0.1.0")
+	first, second := machine.Packages(t, "0.1.0"), machine.Packages(t, "0.1.0")
 	made, err := filepath.Glob(filepath.Join(first, "*.deb"))
-	if err != nil || len(made) != len(exporters()) {
+	if err != nil || len(made) != len(machine.Exporters()) {
 		t.Fatalf("packages: %v, %v", made, err)
 	}
 	for _, file := range made {
@@ -99,7 +68,7 @@ func checkMaintainer(t *testing.T, file string) {
 func TestAlike(t *testing.T) {
 	for _, kind := range []string{"service", "socket", "sysusers"} {
 		var model string
-		for _, name := range exporters() {
+		for _, name := range machine.Exporters() {
 			text, err := os.ReadFile(filepath.Join("../../deploy/systemd", name+"."+kind))
 			if err != nil {
 				t.Fatal(err)
@@ -114,7 +83,7 @@ func TestAlike(t *testing.T) {
 				model = got
 			}
 			if got != model {
-				t.Errorf("%s.%s differs from that of %s:\n%s\n%s", name, kind, exporters()[0], got, model)
+				t.Errorf("%s.%s differs from that of %s:\n%s\n%s", name, kind, machine.Exporters()[0], got, model)
 			}
 		}
 	}
@@ -122,26 +91,26 @@ func TestAlike(t *testing.T) {
 
 // TestPackages goes the way of a host: install, look, run, activate by socket, upgrade, purge.
 func TestPackages(t *testing.T) {
-	folder := packages(t, "0.1.0")
-	newer := packages(t, "0.1.1")
+	folder := machine.Packages(t, "0.1.0")
+	newer := machine.Packages(t, "0.1.1")
 	if err := os.Rename(newer, filepath.Join(folder, "newer")); err != nil {
 		t.Fatal(err)
 	}
-	m := boot(t, folder)
-	m.run("sh", "-c", "dpkg -i /packages/*.deb")
-	t.Run("Installed", func(t *testing.T) { m.t = t; installed(t, m) })
-	t.Run("Units", func(t *testing.T) { m.t = t; units(m) })
-	t.Run("Credentials", func(t *testing.T) { m.t = t; credentials(t, m) })
-	t.Run("All", func(t *testing.T) { m.t = t; all(t, m) })
-	t.Run("Socket", func(t *testing.T) { m.t = t; socket(t, m) })
-	t.Run("Queue", func(t *testing.T) { m.t = t; queue(t, m) })
-	t.Run("Upgrade", func(t *testing.T) { m.t = t; upgrade(t, m) })
-	t.Run("Purge", func(t *testing.T) { m.t = t; purge(t, m) })
+	m := machine.Boot(t, folder)
+	m.Run("sh", "-c", "dpkg -i /packages/*.deb")
+	t.Run("Installed", func(t *testing.T) { m.T = t; installed(t, m) })
+	t.Run("Units", func(t *testing.T) { m.T = t; units(m) })
+	t.Run("Credentials", func(t *testing.T) { m.T = t; credentials(t, m) })
+	t.Run("All", func(t *testing.T) { m.T = t; all(t, m) })
+	t.Run("Socket", func(t *testing.T) { m.T = t; socket(t, m) })
+	t.Run("Queue", func(t *testing.T) { m.T = t; queue(t, m) })
+	t.Run("Upgrade", func(t *testing.T) { m.T = t; upgrade(t, m) })
+	t.Run("Purge", func(t *testing.T) { m.T = t; purge(t, m) })
 }
 
 // installed: files, modes, a user without rights; nothing runs that nobody has configured.
-func installed(t *testing.T, m *machine) {
-	for _, name := range exporters() {
+func installed(t *testing.T, m *machine.Machine) {
+	for _, name := range machine.Exporters() {
 		files := []string{"755 root:root /usr/bin/" + name, "644 root:root /lib/systemd/system/" + name + ".service",
 			"644 root:root /lib/systemd/system/" + name + ".socket", "644 root:root /usr/lib/sysusers.d/" + name + ".conf",
 			"644 root:root /etc/default/" + name, "755 root:root /etc/" + name, "700 root:root /etc/" + name + "/secrets"}
@@ -149,44 +118,44 @@ func installed(t *testing.T, m *machine) {
 		for _, file := range files {
 			command = append(command, file[strings.Index(file, "/"):])
 		}
-		if got, want := m.run(command...), strings.Join(files, "\n")+"\n"; got != want {
+		if got, want := m.Run(command...), strings.Join(files, "\n")+"\n"; got != want {
 			t.Errorf("files:\n%swant:\n%s", got, want)
 		}
-		user := strings.Split(m.run("getent", "passwd", name), ":")
+		user := strings.Split(m.Run("getent", "passwd", name), ":")
 		if len(user) != 7 || user[2] == "0" || strings.TrimSpace(user[6]) != "/usr/sbin/nologin" {
 			t.Errorf("user: %q", user)
 		}
-		if state := m.property(name+".service", "ActiveState"); state != "inactive" {
+		if state := m.Property(name+".service", "ActiveState"); state != "inactive" {
 			t.Errorf("%s is %s after it was installed, want inactive", name, state)
 		}
-		if state := m.property(name+".service", "UnitFileState"); state != "disabled" {
+		if state := m.Property(name+".service", "UnitFileState"); state != "disabled" {
 			t.Errorf("%s is %s after it was installed, want disabled", name, state)
 		}
-		if listed := m.run("dpkg-query", "--showformat", "${Conffiles}", "--show", name); !strings.Contains(listed, "/etc/default/"+name) {
+		if listed := m.Run("dpkg-query", "--showformat", "${Conffiles}", "--show", name); !strings.Contains(listed, "/etc/default/"+name) {
 			t.Errorf("configuration files: %q", listed)
 		}
 	}
 }
 
 // units: systemd has nothing to say against them, and finds them closed enough.
-func units(m *machine) {
-	for _, name := range exporters() {
-		out := m.run("systemd-analyze", "verify", "--man=no", name+".service", name+".socket")
+func units(m *machine.Machine) {
+	for _, name := range machine.Exporters() {
+		out := m.Run("systemd-analyze", "verify", "--man=no", name+".service", name+".socket")
 		if out != "" {
-			m.t.Errorf("verify %s: %s", name, out)
+			m.T.Errorf("verify %s: %s", name, out)
 		}
-		m.run("systemd-analyze", "security", "--offline=true", fmt.Sprintf("--threshold=%d", exposure), name+".service")
+		m.Run("systemd-analyze", "security", "--offline=true", fmt.Sprintf("--threshold=%d", exposure), name+".service")
 	}
 }
 
 // configure writes what a user would, with an address to listen on.
-func (m *machine) configure(name, environment string) (url string) {
-	m.t.Helper()
+func configure(m *machine.Machine, name, environment string) (url string) {
+	m.T.Helper()
 	port, err := servers.FreePort()
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
-	m.write("/etc/default/"+name, 0o644, fmt.Sprintf("%s\nARGS=\"--web.listen-address=127.0.0.1:%d\"\n", environment, port))
+	m.Write("/etc/default/"+name, 0o644, fmt.Sprintf("%s\nARGS=\"--web.listen-address=127.0.0.1:%d\"\n", environment, port))
 	return fmt.Sprintf("http://127.0.0.1:%d", port)
 }
 
@@ -218,18 +187,18 @@ func wantLine(t testing.TB, page, line string) {
 }
 
 // credentials: a password reaches a real PostgreSQL, and is seen nowhere; a reload takes, the end is clean.
-func credentials(t *testing.T, m *machine) {
+func credentials(t *testing.T, m *machine.Machine) {
 	const service = "postgres-exporter.service"
 	server := servers.NewPostgres(t, servers.PostgresOptions{})
-	m.write("/etc/postgres-exporter/secrets/password", 0o600, server.Password()+"\n")
-	url := m.configure("postgres-exporter", fmt.Sprintf("DATA_SOURCE_URI=\"%s/postgres?sslmode=disable\"\n"+
+	m.Write("/etc/postgres-exporter/secrets/password", 0o600, server.Password()+"\n")
+	url := configure(m, "postgres-exporter", fmt.Sprintf("DATA_SOURCE_URI=\"%s/postgres?sslmode=disable\"\n"+
 		"DATA_SOURCE_USER=postgres\nDATA_SOURCE_PASS_FILE=/run/credentials/%s/secret_password", server.Addr(), service))
-	m.run("systemctl", "start", service)
+	m.Run("systemctl", "start", service)
 	page := get(t, url+"/metrics")
 	wantLine(t, page, "pg_up 1\n")
 	wantLine(t, page, "process_start_time_seconds ")
 	wantLine(t, page, "process_open_fds ")
-	pid := m.main(service)
+	pid := m.Main(service)
 	for _, file := range []string{"environ", "cmdline"} {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 		if err != nil {
@@ -246,31 +215,31 @@ func credentials(t *testing.T, m *machine) {
 	for _, line := range []string{"CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 		wantLine(t, string(status), line)
 	}
-	if mode := m.run("stat", "--format", "%a", "/run/credentials/"+service); mode == "755\n" {
+	if mode := m.Run("stat", "--format", "%a", "/run/credentials/"+service); mode == "755\n" {
 		t.Errorf("credentials are in a folder of mode %s", mode)
 	}
-	before := fmt.Sprint(m.main(service))
-	m.run("systemctl", "reload", service)
+	before := fmt.Sprint(m.Main(service))
+	m.Run("systemctl", "reload", service)
 	harness.Eventually(t, 10*time.Second, "the reload is in the log", func() error {
-		log := m.run("journalctl", "--no-pager", "-u", service)
+		log := m.Run("journalctl", "--no-pager", "-u", service)
 		if !strings.Contains(log, "the configuration was reloaded") || strings.Contains(log, server.Password()) {
 			return fmt.Errorf("log: %s", log)
 		}
 		return nil
 	})
-	if after := fmt.Sprint(m.main(service)); after != before {
+	if after := fmt.Sprint(m.Main(service)); after != before {
 		t.Errorf("the reload started another process")
 	}
-	m.run("systemctl", "stop", service)
-	if result := m.property(service, "Result"); result != "success" {
+	m.Run("systemctl", "stop", service)
+	if result := m.Property(service, "Result"); result != "success" {
 		t.Errorf("the service ended with %s", result)
 	}
 }
 
 // all: each exporter serves in its sandbox and knows its server, or that there is none.
-func all(t *testing.T, m *machine) {
+func all(t *testing.T, m *machine.Machine) {
 	redis := servers.NewRedis(t, servers.RedisOptions{Password: "sesame-7719"})
-	m.write("/etc/redis-exporter/secrets/passwords.json", 0o600, fmt.Sprintf(`{"redis://%s": "sesame-7719"}`, redis.Addr()))
+	m.Write("/etc/redis-exporter/secrets/passwords.json", 0o600, fmt.Sprintf(`{"redis://%s": "sesame-7719"}`, redis.Addr()))
 	closed, err := servers.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -281,25 +250,25 @@ func all(t *testing.T, m *machine) {
 		"vector-db-exporter": {fmt.Sprintf("VECTORDB_URL=http://127.0.0.1:%d", closed), "vectordb_up 0\n"},
 		"smtp-exporter":      {fmt.Sprintf("SMTP_EXPORTER_TARGET=127.0.0.1:%d", closed), "smtp_up 0\n"},
 	} {
-		url := m.configure(name, with.environment)
-		m.run("systemctl", "start", name)
+		url := configure(m, name, with.environment)
+		m.Run("systemctl", "start", name)
 		wantLine(t, get(t, url+"/metrics"), with.line)
-		m.run("systemctl", "stop", name)
+		m.Run("systemctl", "stop", name)
 	}
 }
 
 // socket: the first request starts the exporter, and one that comes while it restarts is answered.
-func socket(t *testing.T, m *machine) {
+func socket(t *testing.T, m *machine.Machine) {
 	port, err := servers.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.write("/etc/default/redis-exporter", 0o644, "ARGS=\"--web.systemd-socket\"\n")
-	m.write("/etc/systemd/system/redis-exporter.socket.d/port.conf", 0o644,
+	m.Write("/etc/default/redis-exporter", 0o644, "ARGS=\"--web.systemd-socket\"\n")
+	m.Write("/etc/systemd/system/redis-exporter.socket.d/port.conf", 0o644,
 		fmt.Sprintf("[Socket]\nListenStream=\nListenStream=127.0.0.1:%d\n", port))
-	m.run("systemctl", "daemon-reload")
-	m.run("systemctl", "start", "redis-exporter.socket")
-	if state := m.property("redis-exporter.service", "ActiveState"); state != "inactive" {
+	m.Run("systemctl", "daemon-reload")
+	m.Run("systemctl", "start", "redis-exporter.socket")
+	if state := m.Property("redis-exporter.service", "ActiveState"); state != "inactive" {
 		t.Errorf("the service is %s before anybody asks", state)
 	}
 	url := fmt.Sprintf("http://127.0.0.1:%d/metrics", port)
@@ -315,37 +284,37 @@ func socket(t *testing.T, m *machine) {
 		}
 	}
 	ask()
-	if state := m.property("redis-exporter.service", "ActiveState"); state != "active" {
+	if state := m.Property("redis-exporter.service", "ActiveState"); state != "active" {
 		t.Errorf("the service is %s after a request", state)
 	}
-	m.run("systemctl", "stop", "redis-exporter.service")
+	m.Run("systemctl", "stop", "redis-exporter.service")
 	ask()
-	m.run("systemctl", "stop", "redis-exporter.socket", "redis-exporter.service")
+	m.Run("systemctl", "stop", "redis-exporter.socket", "redis-exporter.service")
 }
 
 // queue: the drop-in opens a queue to the SMTP exporter that the unit alone keeps closed.
-func queue(t *testing.T, m *machine) {
+func queue(t *testing.T, m *machine.Machine) {
 	dropin, err := os.ReadFile("../../deploy/systemd/smtp-exporter-queue.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.run("groupadd", "--system", "Debian-exim")
-	m.run("install", "-d", "-m", "750", "-g", "Debian-exim", "/var/spool/exim4", "/var/spool/exim4/input")
+	m.Run("groupadd", "--system", "Debian-exim")
+	m.Run("install", "-d", "-m", "750", "-g", "Debian-exim", "/var/spool/exim4", "/var/spool/exim4/input")
 	closed, err := servers.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := m.configure("smtp-exporter", "")
-	m.write("/etc/smtp-exporter/smtp_exporter.yml", 0o644,
+	url := configure(m, "smtp-exporter", "")
+	m.Write("/etc/smtp-exporter/smtp_exporter.yml", 0o644,
 		fmt.Sprintf("targets:\n  - {target: \"127.0.0.1:%d\", queue: {exim_spool: /var/spool/exim4}}\n", closed))
 	for _, open := range []bool{false, true} {
 		if open {
 			text := strings.Replace(string(dropin), "SupplementaryGroups=postdrop", "#", 1)
 			text = strings.Replace(text, "#SupplementaryGroups=Debian-exim", "SupplementaryGroups=Debian-exim", 1)
-			m.write("/etc/systemd/system/smtp-exporter.service.d/queue.conf", 0o644, text)
-			m.run("systemctl", "daemon-reload")
+			m.Write("/etc/systemd/system/smtp-exporter.service.d/queue.conf", 0o644, text)
+			m.Run("systemctl", "daemon-reload")
 		}
-		m.run("systemctl", "restart", "smtp-exporter")
+		m.Run("systemctl", "restart", "smtp-exporter")
 		success := fmt.Sprintf("smtp_exporter_collector_success{collector=\"queue\"} %d\n", map[bool]int{true: 1}[open])
 		harness.Eventually(t, 20*time.Second, "the queue is read: "+fmt.Sprint(open), func() error {
 			if page := get(t, url+"/metrics"); !strings.Contains(page, success) ||
@@ -355,53 +324,53 @@ func queue(t *testing.T, m *machine) {
 			return nil
 		})
 	}
-	m.run("systemctl", "stop", "smtp-exporter")
+	m.Run("systemctl", "stop", "smtp-exporter")
 }
 
 // upgrade: what the user wrote stays, and what runs is restarted.
-func upgrade(t *testing.T, m *machine) {
-	url := m.configure("redis-exporter", "REDIS_ADDR=redis://127.0.0.1:1")
-	written := m.run("cat", "/etc/default/redis-exporter")
-	m.run("systemctl", "enable", "--now", "redis-exporter")
+func upgrade(t *testing.T, m *machine.Machine) {
+	url := configure(m, "redis-exporter", "REDIS_ADDR=redis://127.0.0.1:1")
+	written := m.Run("cat", "/etc/default/redis-exporter")
+	m.Run("systemctl", "enable", "--now", "redis-exporter")
 	get(t, url+"/healthz")
-	before := m.main("redis-exporter.service")
-	m.run("sh", "-c", "dpkg -i /packages/newer/*.deb")
+	before := m.Main("redis-exporter.service")
+	m.Run("sh", "-c", "dpkg -i /packages/newer/*.deb")
 	get(t, url+"/healthz")
-	if m.main("redis-exporter.service") == before {
+	if m.Main("redis-exporter.service") == before {
 		t.Error("the upgrade left the old program running")
 	}
-	if state := m.property("redis-exporter.service", "UnitFileState"); state != "enabled" {
+	if state := m.Property("redis-exporter.service", "UnitFileState"); state != "enabled" {
 		t.Errorf("after the upgrade it is %s, want enabled", state)
 	}
-	if state := m.property("postgres-exporter.service", "ActiveState"); state != "inactive" {
+	if state := m.Property("postgres-exporter.service", "ActiveState"); state != "inactive" {
 		t.Errorf("the upgrade started what did not run: %s", state)
 	}
-	if now := m.run("cat", "/etc/default/redis-exporter"); now != written {
+	if now := m.Run("cat", "/etc/default/redis-exporter"); now != written {
 		t.Errorf("the upgrade changed the configuration to:\n%s", now)
 	}
 }
 
 // purge: removing ends the service and keeps the configuration; purging leaves the user alone.
-func purge(t *testing.T, m *machine) {
-	m.run("dpkg", "--remove", "redis-exporter")
-	if m.missing("/etc/default/redis-exporter") || m.missing("/etc/redis-exporter/secrets/passwords.json") {
+func purge(t *testing.T, m *machine.Machine) {
+	m.Run("dpkg", "--remove", "redis-exporter")
+	if m.Missing("/etc/default/redis-exporter") || m.Missing("/etc/redis-exporter/secrets/passwords.json") {
 		t.Error("removing the package took the configuration with it")
 	}
-	if out, err := m.try("", "systemctl", "is-active", "redis-exporter"); err == nil {
+	if out, err := m.Try("", "systemctl", "is-active", "redis-exporter"); err == nil {
 		t.Errorf("the removed service is %s", out)
 	}
-	m.run(append([]string{"dpkg", "--purge"}, exporters()...)...)
-	for _, name := range exporters() {
+	m.Run(append([]string{"dpkg", "--purge"}, machine.Exporters()...)...)
+	for _, name := range machine.Exporters() {
 		for _, file := range []string{"/etc/default/" + name, "/etc/" + name, "/usr/bin/" + name, "/usr/share/doc/" + name,
 			"/lib/systemd/system/" + name + ".service", "/etc/systemd/system/" + name + ".service.d",
 			"/etc/systemd/system/multi-user.target.wants/" + name + ".service"} {
-			if !m.missing(file) {
+			if !m.Missing(file) {
 				t.Errorf("purging left %s", file)
 			}
 		}
-		m.run("getent", "passwd", name)
+		m.Run("getent", "passwd", name)
 	}
-	if failed := m.run("systemctl", "list-units", "--failed", "--plain", "--no-legend"); failed != "" {
+	if failed := m.Run("systemctl", "list-units", "--failed", "--plain", "--no-legend"); failed != "" {
 		t.Errorf("failed units: %s", failed)
 	}
 }

@@ -13,17 +13,18 @@ ensure_nfpm() {
 ensure_systemd() {
 	ensure_nfpm
 	local folder=$cache/systemd/root site
-	if [ ! -d "$folder" ]; then
+	if [ ! -x "$folder/usr/bin/curl" ]; then
 		need_root "making a Debian system in a folder"
 		command -v debootstrap >/dev/null || install_debian debootstrap
 		# shellcheck disable=SC2016
 		site=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$') ||
 			die "this system gets no packages from Debian"
 		say "making a Debian bookworm with systemd in .cache/systemd/root (nothing is installed on the system)"
-		quietly debootstrap --variant=minbase --include=systemd,dbus bookworm "$work/root" "$site" ||
+		quietly debootstrap --variant=minbase --include=systemd,dbus,curl bookworm "$work/root" "$site" ||
 			die "debootstrap could not make a Debian system"
 		rm -rf "$work/root/var/cache/apt/archives" "$work/root/var/lib/apt/lists"
 		mkdir -p "$cache/systemd"
+		rm -rf "$folder"
 		mv "$work/root" "$folder"
 	fi
 	here+=("Debian bookworm with systemd")

@@ -1,8 +1,10 @@
-package systemd
+// Package machine is a small Debian with a systemd of its own, in which tests install packages and run commands.
+package machine
 
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,15 +25,20 @@ import (
 // commandLimit bounds one command in the machine.
 const commandLimit = 60 * time.Second
 
-// machine is a Debian with a systemd of its own as process 1, on this machine's kernel and network.
-type machine struct {
-	t       testing.TB
+// bootScript becomes the machine's process 1 in the end.
+//
+//go:embed boot.sh
+var bootScript string
+
+// Machine is a Debian with a systemd of its own as process 1, on this machine's kernel and in the network of the test.
+type Machine struct {
+	T       testing.TB // the test that fails where something goes wrong; a subtest may put itself here
 	unshare *servers.Process
 	init    int // process id of its process 1, seen from here
 }
 
-// boot starts a machine that has a folder of packages under /packages, and ends it with the test.
-func boot(t testing.TB, packages string) *machine {
+// Boot starts a machine that has a folder of packages under /packages, and ends it with the test.
+func Boot(t testing.TB, packages string) *Machine {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("booting systemd in namespaces needs root")
@@ -48,15 +55,11 @@ func boot(t testing.TB, packages string) *machine {
 	if err := os.Rename(packages, filepath.Join(work, "packages")); err != nil {
 		t.Fatal(err)
 	}
-	script, err := filepath.Abs("testdata/boot.sh")
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The group is joined by the shell, so that nothing of the machine runs outside it.
-	m := &machine{t: t}
+	m := &Machine{T: t}
 	m.unshare, err = servers.StartProcess(servers.ProcessOptions{Path: "/bin/sh", Args: []string{"-c",
-		`echo $$ >"$0/cgroup.procs" && exec unshare --mount --uts --ipc --pid --cgroup --fork --kill-child "$@"`,
-		controlGroup(t), script, lower, work}})
+		`echo $$ >"$0/cgroup.procs" && exec unshare --mount --uts --ipc --pid --cgroup --fork --kill-child /bin/sh -c "$@"`,
+		controlGroup(t), bootScript, "boot.sh", lower, work}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +111,7 @@ func removeGroups(group string) error {
 }
 
 // up reports whether the machine has booted.
-func (m *machine) up() error {
+func (m *Machine) up() error {
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.unshare.PID()))
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, m.unshare.Output())
@@ -116,38 +119,38 @@ func (m *machine) up() error {
 	if m.init, err = strconv.Atoi(strings.TrimSpace(string(children))); err != nil {
 		return fmt.Errorf("%w\n%s", err, m.unshare.Output())
 	}
-	if _, err := os.Stat(m.path("/packages")); err != nil {
+	if _, err := os.Stat(m.Path("/packages")); err != nil {
 		return err
 	}
-	out, err := m.try("", "systemctl", "is-system-running")
+	out, err := m.Try("", "systemctl", "is-system-running")
 	if err != nil {
 		return fmt.Errorf("%s%w\n%s", out, err, m.unshare.Output())
 	}
 	return nil
 }
 
-// path is where the test finds a file of the machine.
-func (m *machine) path(file string) string { return fmt.Sprintf("/proc/%d/root%s", m.init, file) }
+// Path is where the test finds a file of the machine.
+func (m *Machine) Path(file string) string { return fmt.Sprintf("/proc/%d/root%s", m.init, file) }
 
-// write makes a file in the machine.
-func (m *machine) write(file string, mode os.FileMode, text string) {
-	m.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(m.path(file)), 0o755); err != nil {
-		m.t.Fatal(err)
+// Write makes a file in the machine.
+func (m *Machine) Write(file string, mode os.FileMode, text string) {
+	m.T.Helper()
+	if err := os.MkdirAll(filepath.Dir(m.Path(file)), 0o755); err != nil {
+		m.T.Fatal(err)
 	}
-	if err := os.WriteFile(m.path(file), []byte(text), mode); err != nil {
-		m.t.Fatal(err)
+	if err := os.WriteFile(m.Path(file), []byte(text), mode); err != nil {
+		m.T.Fatal(err)
 	}
 }
 
-// missing tells whether there is no such file in the machine.
-func (m *machine) missing(file string) bool {
-	_, err := os.Lstat(m.path(file))
+// Missing tells whether there is no such file in the machine.
+func (m *Machine) Missing(file string) bool {
+	_, err := os.Lstat(m.Path(file))
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// try runs a command in the machine and gives what it printed.
-func (m *machine) try(input string, command ...string) (string, error) {
+// Try runs a command in the machine, with that input, and gives what it printed.
+func (m *Machine) Try(input string, command ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
 	enter := []string{"--target", strconv.Itoa(m.init), "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root", "--wd"}
@@ -161,27 +164,27 @@ func (m *machine) try(input string, command ...string) (string, error) {
 	return out.String(), err
 }
 
-// run is try for a command that must succeed.
-func (m *machine) run(command ...string) string {
-	m.t.Helper()
-	out, err := m.try("", command...)
+// Run is Try for a command that must succeed.
+func (m *Machine) Run(command ...string) string {
+	m.T.Helper()
+	out, err := m.Try("", command...)
 	if err != nil {
-		log, _ := m.try("", "journalctl", "--no-pager", "-n", "30")
-		m.t.Fatalf("%s: %v\n%s\n%s", strings.Join(command, " "), err, out, log)
+		log, _ := m.Try("", "journalctl", "--no-pager", "-n", "30")
+		m.T.Fatalf("%s: %v\n%s\n%s", strings.Join(command, " "), err, out, log)
 	}
 	return out
 }
 
-// property gives a property of a unit.
-func (m *machine) property(unit, name string) string {
-	m.t.Helper()
-	return strings.TrimSpace(m.run("systemctl", "show", "--value", "-p", name, unit))
+// Property gives a property of a unit.
+func (m *Machine) Property(unit, name string) string {
+	m.T.Helper()
+	return strings.TrimSpace(m.Run("systemctl", "show", "--value", "-p", name, unit))
 }
 
-// main gives the process id of a service's main process, as seen from here: its control group tells.
-func (m *machine) main(service string) int {
-	m.t.Helper()
-	inside := m.property(service, "MainPID")
+// Main gives the process id of a service's main process, as seen from here: its control group tells.
+func (m *Machine) Main(service string) int {
+	m.T.Helper()
+	inside := m.Property(service, "MainPID")
 	stats, _ := filepath.Glob("/proc/[0-9]*/status")
 	for _, file := range stats {
 		text, err := os.ReadFile(file)
@@ -197,12 +200,12 @@ func (m *machine) main(service string) int {
 			return pid
 		}
 	}
-	m.t.Fatalf("%s: process %q of the machine is not found", service, inside)
+	m.T.Fatalf("%s: process %q of the machine is not found", service, inside)
 	return 0
 }
 
 // has tells whether a process is one of the machine's.
-func (m *machine) has(pid int) bool {
+func (m *Machine) has(pid int) bool {
 	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
 	ours, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", m.init))
 	return err == nil && err2 == nil && theirs == ours
