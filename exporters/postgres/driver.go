@@ -85,13 +85,14 @@ func (d *driver) open(ctx context.Context) (*conn, error) {
 		config.Database = d.database
 	}
 	d.prepare(ctx, config)
-	c := &conn{shared: d.shared, dialer: net.Dialer{Control: d.guard}, session: config.RuntimeParams}
+	c := &conn{shared: d.shared, dialer: net.Dialer{Control: d.guard}, session: config.RuntimeParams, wire: wire{simple: d.simple}}
 	config.RuntimeParams = maps.Clone(c.session)
 	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return name == readOnly || slices.Contains(localSettings, name) })
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return c.dial(ctx, dial, network, address)
 	}
+	config.BuildFrontend = c.frontend
 	c.meter.Allow(maxHello)
 	if c.pg, err = pgconn.ConnectConfig(ctx, config); err != nil {
 		c.abandon()
@@ -119,7 +120,6 @@ func (d *driver) prepare(ctx context.Context, config *pgconn.Config) {
 	maps.Copy(session, config.RuntimeParams)
 	config.RuntimeParams = session
 	config.MaxProtocolMessageBodyLen = maxMessage
-	config.BuildFrontend = frontend(d.simple)
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
@@ -138,7 +138,10 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseco
 // Behind a pooler there is no session: each question may meet another one, with settings and statements of others. So
 // nothing is prepared there, and the settings go before each question, in its transaction.
 type conn struct {
-	pg       *pgconn.PgConn
+	pg       *pgconn.PgConn       // nil while it rests
+	resting  *pgconn.HijackedConn // what is left of it then
+	speaker  *speaker             // of pg
+	wire     wire
 	dialer   net.Dialer
 	meter    collect.Meter
 	id       collect.Identity
@@ -187,8 +190,11 @@ func (c *conn) hello(ctx context.Context) error {
 		c.local = c.configure(localSettings, true)
 		return nil
 	}
+	if err := c.settle(ctx); err != nil { // which is asked but once, and so is not prepared
+		return err
+	}
 	c.prepared = map[string]*pgconn.StatementDescription{}
-	return c.settle(ctx)
+	return nil
 }
 
 // settle gives a session of our own its settings.
@@ -247,7 +253,7 @@ func (c *conn) Usage() collect.Usage { return c.meter.Usage() }
 // Close says good-bye to a server that listens; to one that does not, a cancel request is under way already, which
 // gets a little time to arrive.
 func (c *conn) Close() {
-	if c.pg.IsClosed() {
+	if c.wake() != nil || c.pg.IsClosed() {
 		time.AfterFunc(cleanupLimit, c.abandon)
 		return
 	}
@@ -270,6 +276,9 @@ func (c *conn) abandon() {
 
 // Do asks all questions in one pipeline with a Sync after each, so that one that fails touches no other.
 func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(int, collect.Answer, error)) error {
+	if err := c.wake(); err != nil {
+		return err
+	}
 	if c.pg.Frontend().ReadBufferLen() > 0 {
 		return fault.New(fault.Malformed, "the server says what nobody asked")
 	}
@@ -296,6 +305,7 @@ func (c *conn) Do(ctx context.Context, questions []collect.Question, read func(i
 		return err
 	}
 	c.noteRole()
+	c.rest()
 	return nil
 }
 

@@ -4,9 +4,6 @@ import (
 	"encoding/binary"
 	"io"
 
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
-
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
 )
 
@@ -19,7 +16,7 @@ const maxParameters = 1 << 20
 // every parameter that a server reports, without end.
 type wire struct {
 	from       io.Reader
-	simple     bool
+	simple     bool    // in simple talk no question is bound before its answer
 	header     [5]byte // of a message: its type and length
 	filled     int     // bytes of the header that have come
 	body       int     // bytes of the message that are to come
@@ -35,13 +32,6 @@ const (
 	bound           // an answer begins
 	answering       // its columns are known
 )
-
-// frontend puts a wire below the library's reader of messages. In simple talk no question is bound before its answer.
-func frontend(simple bool) pgconn.BuildFrontendFunc {
-	return func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(&wire{from: r, simple: simple}, w)
-	}
-}
 
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.from.Read(b)
