@@ -249,10 +249,11 @@ func (l loader) spec(at *url.URL, a access, d *driver) (collect.Spec, error) {
 	all := slices.DeleteFunc(catalogue(a.Native), func(c *collect.Collector) bool {
 		return !l.enabled(c.Name) || c.Name == "native" && len(a.Native) == 0
 	})
-	return collect.Spec{
-		Name: at.Host + strings.TrimSuffix(at.Path, "/"), Service: "vector-db", Database: a.Database, Driver: d, Collectors: all,
-	}, err
+	return collect.Spec{Name: called(at), Service: "vector-db", Database: a.Database, Driver: d, Collectors: all}, err
 }
+
+// called is the name of the server at a URL.
+func called(at *url.URL) string { return at.Host + strings.TrimSuffix(at.Path, "/") }
 
 // compile makes the function that chooses among names, which are sorted.
 func (f filter) compile() (func([]string) []string, error) {
@@ -281,21 +282,37 @@ func (f filter) compile() (func([]string) []string, error) {
 
 // prober gives the function behind /probe, or nil where no module lists a target.
 func (l loader) prober(modules map[string]module) (func(url.Values) (app.Target, error), error) {
-	open := false
+	open, all := false, map[string]*probed{}
 	for name, m := range modules {
+		p := &probed{module: m, driver: driver{guard: app.GuardAddress, connections: probedConnections}}
 		err := app.CheckPatterns(m.Targets)
 		if err == nil {
-			_, err = l.spec(m.at("localhost", "1", ""), m.access, &driver{})
+			p.spec, err = l.spec(m.at("localhost", "1", ""), m.access, &p.driver)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("auth_modules: %s: %w", name, err)
 		}
-		open = open || len(m.Targets) > 0
+		all[name], open = p, open || len(m.Targets) > 0
 	}
 	if !open {
 		return nil, nil
 	}
-	return func(query url.Values) (app.Target, error) { return l.probe(modules, query) }, nil
+	return func(query url.Values) (app.Target, error) { return probe(all, query) }, nil
+}
+
+// probed is what all servers of a module have in common: there may be thousands.
+type probed struct {
+	module
+	driver driver
+	spec   collect.Spec
+}
+
+// target is that of one of them.
+func (p *probed) target(at *url.URL) collect.Spec {
+	d, spec := p.driver, p.spec
+	d.endpoint = p.endpoint(at)
+	spec.Name, spec.Service, spec.Driver = called(at), called(at), &d
+	return spec
 }
 
 // at is the URL of a server that a module may be used for.
@@ -314,7 +331,7 @@ const probedConnections = 2
 
 // probe makes the target that a query names. It may name host, port and database, and nothing else: how to speak with
 // it and the credentials come from the module, and only for the targets that the module lists.
-func (l loader) probe(modules map[string]module, query url.Values) (app.Target, error) {
+func probe(modules map[string]*probed, query url.Values) (app.Target, error) {
 	name := query.Get("auth_module")
 	m, known := modules[name]
 	if !known {
@@ -328,9 +345,7 @@ func (l loader) probe(modules map[string]module, query url.Values) (app.Target, 
 		return app.Target{}, app.ErrNotAllowed
 	}
 	at := m.at(host, port, database)
-	spec, err := l.spec(at, m.access, &driver{guard: app.GuardAddress, connections: probedConnections})
-	spec.Service = spec.Name
-	return app.Target{Spec: spec, Key: name + "\x00" + at.String()}, err
+	return app.Target{Spec: m.target(at), Key: name + "\x00" + at.String()}, nil
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)

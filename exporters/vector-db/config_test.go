@@ -185,6 +185,10 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	scrape(t, target0(t, made.Spec), 5*time.Second).want(t, "vectordb_up 1", "vectordb_auth_ok 1")
+	other, err := setup.Probe(url.Values{"target": {"127.0.0.1:1"}, "auth_module": {"m"}})
+	if err != nil || other.Key == made.Key || other.Name != "127.0.0.1:1" || other.Driver == made.Driver || other.Collectors[0] != made.Collectors[0] {
+		t.Errorf("servers of one module have the wrong things in common: %+v, %v", other, err)
+	}
 	if closed, err := load(t, written(t, "auth_modules: {m: {type: qdrant}}")); err != nil || closed.Probe != nil {
 		t.Errorf("/probe is open where no module has targets: %v", err)
 	}

@@ -34,17 +34,16 @@ const (
 	maxHeader   = 64 << 10  // bytes
 	maxDepth    = 64        // of nested JSON
 	maxElements = 4_000_000 // of JSON: the vectors of a page of points are the most
-	idleFor     = 5 * time.Minute
 )
 
 // Client asks one server. It is safe for concurrent use.
 type Client struct {
-	base      string // scheme, host and path without a slash at its end
-	transport *http.Transport
-	header    http.Header
-	patience  time.Duration
-	most      int          // connections, and so requests at once
-	pause     atomic.Int64 // Unix nanoseconds before which no wave begins, as the server asked
+	base     string // scheme, host and path without a slash at its end
+	lines    *lines
+	header   http.Header
+	patience time.Duration
+	most     int          // connections, and so requests at once
+	pause    atomic.Int64 // Unix nanoseconds before which no wave begins, as the server asked
 }
 
 // New returns a client for an endpoint. Header holds what goes with each request beside what the endpoint says, such
@@ -67,11 +66,7 @@ func New(to backend.Endpoint, header http.Header) *Client {
 	return &Client{
 		most: most,
 		base: strings.TrimSuffix(to.URL.String(), "/"), header: all, patience: to.Patience,
-		transport: &http.Transport{
-			DialContext: to.Dial, TLSClientConfig: to.TLS,
-			MaxConnsPerHost: most, MaxIdleConnsPerHost: most, IdleConnTimeout: idleFor,
-			MaxResponseHeaderBytes: maxHeader, DisableCompression: true,
-		},
+		lines: &lines{dial: to.Dial, tls: to.TLS, places: make(chan struct{}, most)},
 	}
 }
 
@@ -82,7 +77,7 @@ func basic(user, password string) string {
 }
 
 // Close ends the connections that are idle; those in use end with their requests' contexts.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.lines.close() }
 
 // StatusError is an answer with a status that is no success.
 type StatusError struct {
@@ -226,22 +221,14 @@ func (c *Client) send(ctx context.Context, method, to string, body any, header h
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	answer, err := c.transport.RoundTrip(request)
+	answer, err := c.lines.roundTrip(request)
 	if err != nil {
-		return nil, fault.Wrap(broken(ctx, err), method, plain(err))
+		return nil, fault.Wrap(broken(ctx, err), method, err)
 	}
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
 		return nil, c.refused(answer, method)
 	}
 	return answer, nil
-}
-
-// plain leaves out what the library quotes of a server that does not speak HTTP.
-func plain(err error) error {
-	if strings.Contains(err.Error(), "malformed HTTP") {
-		return errors.New("the answer is no HTTP")
-	}
-	return err
 }
 
 // broken tells the kind of a failure below HTTP.
@@ -255,10 +242,8 @@ func broken(ctx context.Context, err error) fault.Kind {
 		return fault.Timeout
 	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, new(tls.AlertError)), errors.As(err, &op) && op.Op == "remote error":
 		return fault.Auth // we do not accept its certificate, or it does not accept ours
-	case errors.As(err, new(tls.RecordHeaderError)), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+	case errors.As(err, new(tls.RecordHeaderError)):
 		return fault.Config // no TLS at that port
-	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "bad Content-Length"), strings.Contains(err.Error(), "invalid header"):
-		return fault.Malformed
 	}
 	if kind := fault.Of(err); kind != fault.Internal {
 		return kind
