@@ -114,6 +114,8 @@ type Collector struct {
 	// Background, beside one of these ways, is work with a schedule of its own, of which a scrape tells what is known. It
 	// lasts as long as an exporter serves the target, and must end when the context does.
 	Background func(ctx context.Context)
+
+	withConst func(text string) func(int, Answer, *metric.Batch) error // gives another Read; of a table's collector
 }
 
 // Shareable tells whether targets may have the collector in common. One that holds dialogues may remember something.

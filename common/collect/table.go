@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -121,10 +122,12 @@ func (t Table) Collector() (*Collector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.Name, err)
 	}
+	read := func(constant string) func(int, Answer, *metric.Batch) error {
+		return func(_ int, answer Answer, out *metric.Batch) error { return compiled.read(answer, constant, out) }
+	}
 	collector := &Collector{
 		Name: t.Name, Help: t.Help, Class: t.Class, Every: t.Every, Off: t.Off, Limit: t.Limit, Needs: t.Needs, PerMember: t.PerMember,
-		Ask:  t.ask,
-		Read: func(_ int, answer Answer, out *metric.Batch) error { return compiled.read(answer, out) },
+		Ask: t.ask, Read: read(""), withConst: read,
 	}
 	if t.Limit == 0 {
 		collector.Limit = t.Rows * len(compiled.values)
@@ -135,6 +138,14 @@ func (t Table) Collector() (*Collector, error) {
 		}
 	}
 	return collector, nil
+}
+
+// WithConst gives the collector of a table for another target: the same, but for the text of its Const labels. What is
+// large of it is shared.
+func (c *Collector) WithConst(text string) *Collector {
+	other := *c
+	other.Read, other.Families = c.withConst(text), slices.Clip(c.Families)
+	return &other
 }
 
 // ask picks the source for a server's version.
@@ -244,9 +255,10 @@ func (c *compiled) shape(by, names []string) (int, error) {
 	return len(c.shapes) - 1, nil
 }
 
-// read takes a whole answer.
-func (c *compiled) read(answer Answer, out *metric.Batch) error {
+// read takes a whole answer. Where a constant is given, it is the text of Const labels.
+func (c *compiled) read(answer Answer, constant string, out *metric.Batch) error {
 	row := c.row(answer)
+	row.constant = constant
 	for n := 1; answer.Next(); n++ {
 		if c.rows > 0 && n > c.rows {
 			out.Limited += len(c.values)
@@ -262,14 +274,15 @@ func (c *compiled) read(answer Answer, out *metric.Batch) error {
 // row reads one row after another of the same answer, in the same memory.
 type row struct {
 	*compiled
-	created int
-	labels  []int // positions in the answer, -1 where it lacks the field
-	values  []int
-	text    []byte
-	ends    []int
-	strings []string
-	picked  []string
-	sets    []*metric.Set
+	constant string
+	created  int
+	labels   []int // positions in the answer, -1 where it lacks the field
+	values   []int
+	text     []byte
+	ends     []int
+	strings  []string
+	picked   []string
+	sets     []*metric.Set
 }
 
 func (c *compiled) row(answer Answer) *row {
@@ -348,11 +361,13 @@ const longestLabel = metric.MaxLabelBytes + utf8.UTFMax
 func (r *row) readLabels(answer Answer, out *metric.Batch) {
 	r.text = r.text[:0]
 	for i, at := range r.labels {
-		if at >= 0 {
+		label := &r.compiled.labels[i]
+		switch {
+		case at >= 0:
 			value := answer.Value(at)
 			r.text = append(r.text, value[:min(len(value), longestLabel)]...)
-		} else {
-			r.text = append(r.text, r.compiled.labels[i].text...)
+		case label.Field == "":
+			r.text = append(r.text, cmp.Or(r.constant, label.text)...)
 		}
 		r.ends[i] = len(r.text)
 	}

@@ -3,6 +3,7 @@ package collect
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -122,6 +123,27 @@ func TestTable(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, undent(test.want))
 			}
 		})
+	}
+}
+
+// Targets have a table in common, and each its own text for the constant label.
+func TestTableWithConst(t *testing.T) {
+	shared, err := Table{Name: "t", Prefix: "t", Sources: []Source{Always("q")}, Columns: []Column{
+		Label("name"), Const("server", "nobody"), Label("missing"), Value("v", "v", "V."),
+	}}.Collector()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for server, collector := range map[string]*Collector{"nobody": shared, "a:1": shared.WithConst("a:1"), "b:1": shared.WithConst("b:1")} {
+		s := newServer()
+		s.replies["q"] = table("name v", "x 1")
+		bubble(t, s, Catalogue{collector}, func(f *fixture) {
+			f.expect(f.scrape(second), "t_v", fmt.Sprintf("t_v{missing=\"\",name=\"x\",server=%q} 1\n", server))
+		})
+		collector.Families = append(collector.Families, nil) // which is nobody else's
+	}
+	if len(shared.Families) != 2 {
+		t.Errorf("%d families", len(shared.Families))
 	}
 }
 

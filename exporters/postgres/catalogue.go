@@ -44,9 +44,9 @@ func catalogue(server string, o statementOptions) (collect.Catalogue, error) {
 	})
 }
 
-// ofServer lists the collectors that carry the server as a label; all others are the same for every server.
-func ofServer(server string) (collect.Catalogue, error) {
-	return compile([]part{static(server), databaseConflicts(server)})
+// namesServer tells the collectors that carry the server as a label; all others are the same for every server.
+func namesServer(c *collect.Collector) bool {
+	return c.Name == static("").Name || c.Name == databaseConflicts("").Name
 }
 
 // part is what a catalogue is made of: a table, or something that reads like one.

@@ -294,46 +294,46 @@ func (l loader) spec(parsed *pgconn.Config, d *driver) (collect.Spec, error) {
 	if parsed.Database == bouncerDatabase {
 		return l.bouncerSpec(server, d)
 	}
-	all, err := l.collectors(server)
 	database := parsed.Database
 	if database == "" {
 		database = parsed.User
 	}
-	own, ownErr := l.own.collectors(server, database, d.statement)
-	all, err = append(all, own...), cmp.Or(err, ownErr)
+	own, err := l.own.collectors(server, database, d.statement)
 	return collect.Spec{
 		Name: server + "/" + database, Service: "postgres", Database: database, DriverType: health.PostgreSQL,
-		Driver: d, Collectors: all, Members: l.discovery.members(d), Labels: l.labels,
+		Driver: d, Collectors: append(l.collectors(server), own...), Members: l.discovery.members(d), Labels: l.labels,
 	}, err
 }
 
 // share makes the collectors once for all targets: a thousand targets would have the same questions a thousand times.
 func (l *loader) share() error {
 	all, err := catalogue("", l.statements)
-	l.shared, l.described = l.named(l.wanted(all)), &descriptions{}
+	l.shared, l.described = l.wanted(all), &descriptions{}
+	for _, c := range l.shared {
+		if !namesServer(c) {
+			l.addOldNames(c)
+		}
+	}
 	return err
 }
 
-// collectors gives the wanted ones for a server. Those that name it are its own.
-func (l loader) collectors(server string) (collect.Catalogue, error) {
+// collectors gives the wanted ones for a server. Those that name it are its own, as far as they do.
+func (l loader) collectors(server string) collect.Catalogue {
 	all := slices.Clone(l.shared)
-	own, err := ofServer(server)
-	for _, c := range l.named(own) {
-		if at := slices.IndexFunc(all, func(other *collect.Collector) bool { return other.Name == c.Name }); at >= 0 {
-			all[at] = c
-		}
-	}
-	return all, err
-}
-
-// named adds the old names where these are wanted.
-func (l loader) named(all collect.Catalogue) collect.Catalogue {
-	if l.legacy {
-		for _, c := range all {
-			addLegacyNames(c)
+	for i, c := range all {
+		if namesServer(c) {
+			all[i] = c.WithConst(server)
+			l.addOldNames(all[i])
 		}
 	}
 	return all
+}
+
+// addOldNames does so where they are wanted.
+func (l loader) addOldNames(c *collect.Collector) {
+	if l.legacy {
+		addLegacyNames(c)
+	}
 }
 
 // wanted leaves the collectors that are switched on.
