@@ -101,6 +101,12 @@ type Environmental interface {
 	Environment() []Variable
 }
 
+// Namespaced is a Backend whose metrics' names may begin with another word than the Prefix, as a flag says.
+type Namespaced interface {
+	// Namespace gives the word, once the flags are read; the catalogue then has its families under names that begin with it.
+	Namespace() (string, error)
+}
+
 // Variable is a variable of the environment, or several of one meaning separated by commas.
 type Variable struct {
 	Name string
@@ -190,9 +196,30 @@ func (e Exporter) Run(args []string, stdout, stderr io.Writer) int {
 	if *p.maxProbed < 1 {
 		return p.fail(2, errors.New("--probe.max-targets must be above 0"))
 	}
+	if err := p.rename(); err != nil {
+		return p.fail(2, err)
+	}
 	p.logConfig.Writer = stderr
 	p.log = promslog.New(p.logConfig)
 	return p.command(command)
+}
+
+// rename gives the exporter's own metrics, and those of the catalogue, the names that the flags say.
+func (p *program) rename() error {
+	backend, ok := p.Backend.(Namespaced)
+	if !ok {
+		return nil
+	}
+	name, err := backend.Namespace()
+	if err != nil || name == p.Prefix {
+		return err
+	}
+	if rest, ok := strings.CutPrefix(p.Program, p.Prefix+"_"); ok {
+		p.Program = name + "_" + rest
+	}
+	p.Prefix = name
+	p.catalogue, err = p.Backend.Catalogue()
+	return err
 }
 
 // fail prints an error on one line.

@@ -64,6 +64,10 @@ func (p *program) command(name string) int {
 func (p *program) print(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
 
 func (p *program) checkConfig() int {
+	_, err := p.guard()
+	if err != nil {
+		return p.fail(1, err)
+	}
 	setup, err := p.load()
 	if err == nil && *p.web.WebConfigFile != "" {
 		if err = web.Validate(*p.web.WebConfigFile); err != nil {

@@ -49,7 +49,7 @@ func TestReference(t *testing.T) {
 		"| `--collector.thing.limit=…` | `5` | | Most things. |\n| `--[no-]collector.thing` | `true` | | What it shows. |\n| `--[no-]collector.other` | `false` | | More. |\n\n",
 		"| `--web.listen-address=…` | `:9091` | | ",
 		"\n## Flags for users of other exporters\n\n| flag | default | variable | what it is for |\n| --- | --- | --- | --- |\n| `--[no-]old` | | | Of another exporter. |\n\n",
-		"| `thing-exporter healthcheck [--url=…] [--user=…] [--password-file=…]` | ",
+		"| `thing-exporter healthcheck [--url=…] [--user=…] [--password-file=…] [--cert-file=…] [--key-file=…]` | ",
 		"| `A`, `B` | What they hold. |\n",
 		"\n## The file of --config.file\n",
 		"| `password` | secret | | What nobody sees. |\n",

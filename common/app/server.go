@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/health"
 )
@@ -98,6 +97,10 @@ func (s *server) reload() error {
 // serve listens until it is told to stop, and then finishes the scrapes under way.
 func (p *program) serve() int {
 	collectOften()
+	guard, err := p.guard()
+	if err != nil {
+		return p.fail(1, err)
+	}
 	setup, err := p.load()
 	if err != nil {
 		return p.fail(1, err)
@@ -107,7 +110,7 @@ func (p *program) serve() int {
 	defer s.watch.Close()
 	p.log.Info("starting", "version", version.Info(), "targets", len(setup.Targets))
 	handler := &http.Server{
-		Handler:           s.handler(),
+		Handler:           secure(guard.protect(s.handler())),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      *p.timeout + 2*writeLimit,
@@ -116,7 +119,7 @@ func (p *program) serve() int {
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug), // a scanner's bad handshakes are no news
 	}
 	finished := s.handleSignals(handler)
-	if err := web.ListenAndServe(handler, p.web, p.log); !errors.Is(err, http.ErrServerClosed) {
+	if err := p.listen(handler, guard); !errors.Is(err, http.ErrServerClosed) {
 		return p.fail(1, listenError(err))
 	}
 	<-finished
@@ -212,7 +215,7 @@ func (s *server) handler() http.Handler {
 			mux.Handle(method+" "+r.path, r.handler)
 		}
 	}
-	return secure(mux)
+	return mux
 }
 
 // secure sets the headers that keep a browser from doing more than showing a page.
