@@ -11,11 +11,13 @@ import (
 func catalogue(o options) (collect.Catalogue, error) {
 	all := append(established(o), pendingEntries(o.keys)) // of the streams that are looked at, so it stands with them
 	all = append(all, beyond(o.beyond)...)
+	rename(all, o.namespace)
 	return all, all.Check()
 }
 
 // options is what the flags say of the collectors.
 type options struct {
+	namespace      string // "" for that with which names are declared
 	unknownFields  bool
 	emptyDatabases bool // are shown with 0 keys
 	allConfig      bool // all settings are shown

@@ -96,13 +96,14 @@ var clusterInfoFields = []infoField{
 }
 
 // messageField finds the fields of one kind of message.
-var messageField = regexp.MustCompile(`^cluster_stats_messages_[a-z-]+_(sent|received)$`)
+var messageField = regexp.MustCompile("^" + messagesField + "[a-z-]+_(sent|received)$")
+
+const messagesField = "cluster_stats_messages_"
 
 // clusterInfo reads CLUSTER INFO.
 func clusterInfo() *collect.Collector {
 	families := infoFamilies(clusterInfoFields)
-	messages := gauge("cluster_stats_messages_*", "Messages of one kind that the node has sent to or received from others.")
-	byName := map[string]*metric.Family{}
+	messages := gauge(messagesField+"*", "Messages of one kind that the node has sent to or received from others.")
 	return &collect.Collector{
 		Name: "cluster", Help: "CLUSTER INFO: state of the cluster as the node sees it.", Needs: collect.Needs{Feature: cluster},
 		Families: append(families[:len(families):len(families)], messages), Ask: asks(ask("CLUSTER", "INFO")), Limit: 1000,
@@ -117,13 +118,8 @@ func clusterInfo() *collect.Collector {
 				if !messageField.MatchString(field) {
 					continue
 				}
-				name := strings.ReplaceAll(field, "-", "_")
-				if byName[name] == nil && len(byName) < 200 {
-					byName[name] = &metric.Family{Name: "redis_" + name, Help: messages.Help}
-				}
-				if byName[name] != nil {
-					addInfo(out, byName[name], i, field, 1)
-				}
+				kind := strings.ReplaceAll(strings.TrimPrefix(field, messagesField), "-", "_")
+				addInfo(out, &metric.Family{Name: strings.TrimSuffix(messages.Name, "*") + kind, Help: messages.Help}, i, field, 1)
 			}
 			return nil
 		},

@@ -71,7 +71,7 @@ func (b *backend) Flags(a *kingpin.Application) {
 
 // Catalogue lists the collectors.
 func (b *backend) Catalogue() (collect.Catalogue, error) {
-	return catalogue(options{emptyDatabases: true, redactConfig: true, beyond: beyondOptions{sampling: defaultSampling()}})
+	return catalogue(options{namespace: b.flags.namespace, emptyDatabases: true, redactConfig: true, beyond: beyondOptions{sampling: defaultSampling()}})
 }
 
 // Load reads everything anew.

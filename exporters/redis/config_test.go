@@ -125,7 +125,7 @@ func TestKeyLists(t *testing.T) {
 func TestPeerArguments(t *testing.T) {
 	t.Setenv("REDIS_EXPORTER_LOG_LEVEL", "")
 	for given, want := range map[string]string{
-		"-redis.addr redis://h":              "--redis.addr redis://h",
+		"-redis.addr redis://h":              "--redis.addr=redis://h",
 		"--redis.addr=redis://h scrape":      "--redis.addr=redis://h scrape",
 		"-is-cluster":                        "--is-cluster",
 		"-is-cluster=true":                   "--is-cluster",
@@ -137,7 +137,17 @@ func TestPeerArguments(t *testing.T) {
 		"-version":                           "--version",
 		"-h":                                 "-h",
 		"--check-keys=db0=a -- -x":           "--check-keys=db0=a -- -x",
-		"-script -":                          "--script -",
+		"-script -":                          "--script=-",
+		"-redis.password -@secret -debug":    "--log.level=debug --redis.password=-@secret",
+		"-debug -log-level=ERROR":            "--log.level=debug",
+		"-log-level chatty --log.format=json -log-format=txt": "--log.level=info --log.format=json",
+		"-log-level=WARN -log-level=ERROR":                    "--log.level=error",
+		"--is-cluster=F -is-cluster=1":                        "--is-cluster",
+		"-is-cluster -is-cluster=FALSE":                       "--no-is-cluster",
+		"-script=a -redis.user u -script b":                   "--redis.user=u --script=b",
+		"--key-sample.pattern=a --key-sample.pattern=b":       "--key-sample.pattern=a --key-sample.pattern=b",
+		"-is-cluster=perhaps":                                 "--is-cluster=perhaps",
+		"-script":                                             "--script",
 	} {
 		if got := strings.Join(peerArguments(strings.Fields(given)), " "); got != want {
 			t.Errorf("%s becomes %s, want %s", given, got, want)
@@ -216,8 +226,6 @@ targets:
 // TestLoadRefuses holds what the configuration may not say, and that the error says what to do and no secret.
 func TestLoadRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--web.config.file":                    {"--basic-auth-password=canary"},
-		"--namespace can only be redis":        {"--namespace=other"},
 		"--check-keys: ":                       {"--check-keys=dbx=a"},
 		"--check-search-indexes: ":             {"--check-search-indexes=("},
 		"--script: open /nowhere":              {"--script=/nowhere"},

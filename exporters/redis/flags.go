@@ -41,8 +41,9 @@ type flags struct {
 
 	withoutScrape, scrapeKeys bool
 	namespace                 string
-	refused                   map[string]*string // flags that cannot hold here
+	passwordShown             bool // the password is on the command line
 
+	pages    pageFlags
 	sampling samplingFlags
 	write    writeProbe
 }
@@ -71,7 +72,8 @@ func (f *flags) addConnection(a adder) {
 	a.Flag("redis.addr", "Server to scrape: redis://, rediss:// (TLS), valkey://, valkeys://, unix:// or redis-sentinel://host,host#name; empty where only /scrape is to be used.").
 		Default(defaultAddress).Envar("REDIS_ADDR").StringVar(&f.address)
 	a.Flag("redis.user", "User to log in as.").Envar("REDIS_USER").StringVar(&f.user)
-	a.Flag("redis.password", "Password. On the command line every user of the host sees it: use the variable REDIS_PASSWORD or a file.").Envar("REDIS_PASSWORD").StringVar(&f.password)
+	a.Flag("redis.password", "Password. On the command line every user of the host sees it: use the variable REDIS_PASSWORD or a file.").Envar("REDIS_PASSWORD").
+		IsSetByUser(&f.passwordShown).StringVar(&f.password)
 	a.Flag("redis.password-file", "JSON file of passwords by address, such as {\"redis://user@host:6379\": \"secret\"}. Its addresses are those that /scrape may reach.").
 		Envar("REDIS_PASSWORD_FILE").StringVar(&f.passwordFile)
 	a.flag("connection-timeout", "CONNECTION_TIMEOUT", "Longest time for connecting.").Default("15s").DurationVar(&f.timeout)
@@ -120,7 +122,7 @@ func (f *flags) addCollectors(a adder) {
 	a.flag("include-unknown-info", "INCL_UNKNOWN_INFO", "Show numbers in INFO that the exporter does not know.").BoolVar(&f.unknownFields)
 }
 
-// addForeign adds flags of redis_exporter that need nothing here, and those that cannot hold and say what to do instead.
+// addForeign adds flags of redis_exporter that only its users know, some of which need nothing here.
 func (f *flags) addForeign(a adder) {
 	for _, idle := range []struct{ name, env string }{
 		{"ping-on-connect", "PING_ON_CONNECT"}, {"include-system-metrics", "INCL_SYSTEM_METRICS"}, {"is-tile38", "IS_TILE38"},
@@ -128,25 +130,14 @@ func (f *flags) addForeign(a adder) {
 	} {
 		a.flag(idle.name, idle.env, "Of redis_exporter; needs nothing here.").Hidden().Bool()
 	}
-	a.flag("namespace", "NAMESPACE", "Of redis_exporter; only redis is possible.").Default("redis").Hidden().StringVar(&f.namespace)
-	f.refused = map[string]*string{}
-	for _, name := range []string{"tls-server-key-file", "tls-server-cert-file", "tls-server-ca-cert-file", "basic-auth-username", "basic-auth-password", "basic-auth-hash-password"} {
-		env := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		f.refused[name] = a.flag(name, env, "Of redis_exporter; see --web.config.file.").Hidden().String()
-	}
-	a.flag("tls-server-min-version", "TLS_SERVER_MIN_VERSION", "Of redis_exporter; see --web.config.file.").Hidden().String()
+	a.flag("namespace", "NAMESPACE", "What the names of metrics begin with. Dashboards and alerts are made for redis.").
+		Default(namespace).Hidden().StringVar(&f.namespace)
+	f.pages.add(a)
 }
 
-// check refuses what cannot hold: to go on without would be to serve open what was meant to be closed.
+// check refuses what cannot hold.
 func (f *flags) check() error {
-	for name, given := range f.refused {
-		if *given != "" {
-			return fmt.Errorf("--%s is a flag of redis_exporter: TLS and passwords of the exporter's own pages are set in the file of --web.config.file, under tls_server_config and basic_auth_users", name)
-		}
-	}
 	switch {
-	case f.namespace != "redis":
-		return errors.New("--namespace can only be redis: rename metrics with metric_relabel_configs")
 	case f.batchSize < 1 || f.batchSize > 100_000:
 		return errors.New("--check-keys-batch-size must be between 1 and 100000")
 	case f.maxGroups < 1:
@@ -160,6 +151,12 @@ func (f *flags) check() error {
 // warnings says what is unsafe.
 func (f *flags) warnings() []string {
 	var all []string
+	if f.passwordShown {
+		all = append(all, "the password of --redis.password is seen by every user of this host: use the variable REDIS_PASSWORD, or --redis.password-file")
+	}
+	if f.pages.passwordShown {
+		all = append(all, "the password of --basic-auth-password is seen by every user of this host: use the variable REDIS_EXPORTER_BASIC_AUTH_PASSWORD, or a hash in the file of --web.config.file")
+	}
 	if f.passwordFile != "" {
 		if warning := config.SecretFile(f.passwordFile).Warning(); warning != "" {
 			all = append(all, warning)
@@ -174,6 +171,7 @@ func (f *flags) warnings() []string {
 // options gives what the flags say of the collectors.
 func (f *flags) options() (options, error) {
 	o := options{
+		namespace:     f.namespace,
 		unknownFields: f.unknownFields, emptyDatabases: f.emptyDatabases, allConfig: f.allConfig, redactConfig: f.redactConfig,
 		snapshotSize: f.snapshotSize, clientPorts: f.clientPorts, sentinelPeers: f.sentinelPeers,
 	}

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+
+	"github.com/alfred-agent-platform/backend-exporters/common/metric"
 )
 
 // Collectors that remember something of their server are each target's own: with another's keys, folder or cursor they
@@ -26,4 +31,29 @@ func TestWhoRemembersIsNotShared(t *testing.T) {
 	if err := l.share(); err != nil || len(l.shared) != 1 {
 		t.Errorf("not shared: %v, %v", l.shared, err)
 	}
+}
+
+// A collector that targets have in common reads the answers of several at the same time.
+func TestSharedCollectorsReadAtTheSameTime(t *testing.T) {
+	shared := clusterInfo()
+	var all sync.WaitGroup
+	for target := range 8 {
+		all.Go(func() {
+			for round := range 20 {
+				out := metric.NewBatch(0)
+				kind := fmt.Sprintf("kind-%c", 'a'+(target+round)%26)
+				if err := shared.Read(0, answerOf(t, bulk("cluster_stats_messages_"+kind+"_sent:7\r\n")), out); err != nil {
+					t.Error(err)
+				}
+				want := "cluster_stats_messages_" + strings.ReplaceAll(kind, "-", "_") + "_sent{} 7"
+				if got := samples(out); !slices.Equal(got, []string{want}) {
+					t.Errorf("%v, want %s", got, want)
+				}
+				if f := out.Undeclared(func(f *metric.Family) bool { return strings.HasPrefix(f.Name, "redis_cluster_stats_messages_") }); f != nil {
+					t.Errorf("%s is not declared", f.Name)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
