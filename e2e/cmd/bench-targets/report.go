@@ -56,8 +56,11 @@ func stalled(s *subject) float64 { return float64(s.fewStalled.RSS) / 1e3 / more
 // wanted is how many targets a process must be enough for, by kind; where nothing is said there is no aim.
 func wanted(kind string) float64 { return map[string]float64{"postgres": 5000, "redis": 10000}[kind] }
 
-// growth is how much more is used at the end than early, as a part.
-func growth(early, end float64) float64 { return end/max(early, 1) - 1 }
+// growth is how much more is used at the end than early, as a part of what was used or, where that is less than one for
+// each target, of the targets: what an exporter uses for the few scrapes that are under way just then comes and goes.
+func (s *subject) growth(early, end float64) float64 {
+	return (end - early) / max(early, float64(s.plan.targets))
+}
 
 func (p plan) report(out io.Writer, kind string, subjects []*subject) {
 	ours := subjects[0]
@@ -68,9 +71,9 @@ func (p plan) report(out io.Writer, kind string, subjects []*subject) {
 		{What: "wrong answers", Measured: float64(ours.load.Wrong)},
 		{What: "kB for an idle target", Limit: 40, Measured: idle(ours)},
 		{What: "kB for a stalled target", Limit: 64, Measured: stalled(ours)},
-		{What: "growth of the memory", Limit: 0.1, Measured: growth(float64(ours.early.RSS), float64(ours.end.RSS))},
-		{What: "growth of the descriptors", Limit: 0.02, Measured: growth(float64(ours.early.FDs), float64(ours.end.FDs))},
-		{What: "growth of the goroutines", Limit: 0.05, Measured: growth(ours.early.Goroutines, ours.end.Goroutines)},
+		{What: "growth of the memory", Limit: 0.1, Measured: ours.growth(float64(ours.early.RSS), float64(ours.end.RSS))},
+		{What: "growth of the descriptors", Limit: 0.02, Measured: ours.growth(float64(ours.early.FDs), float64(ours.end.FDs))},
+		{What: "growth of the goroutines", Limit: 0.05, Measured: ours.growth(ours.early.Goroutines, ours.end.Goroutines)},
 	}
 	if least := wanted(kind); least > 0 {
 		aims = append(aims, bench.Aim{What: "ms of CPU for a scrape", Limit: cores * p.interval.Seconds() / least * 1e3, Measured: ours.cpu() * 1e3})
