@@ -23,6 +23,7 @@
 #   platform       node_exporter, one of the platform's services: into .cache/debian
 #   actionlint     what checks the workflows, compiled: into .cache/tools
 #   kubernetes     helm and kubeconform, compiled: into .cache/tools
+#   cluster        an API server of Kubernetes, its store etcd, and kubectl, compiled: into .cache/tools
 #
 # Each NAME is a function ensure_NAME in tools/ensure/*.sh. Without a name all that the tests need are brought.
 # It says what it installs before it does, and prints one line when nothing is missing.
@@ -31,7 +32,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 work= # the folder for unfinished work, removed at the end
-tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp smtp-peer platform container kubernetes memcached actionlint systemd"
+tested="postgres pgbouncer prometheus peer redis redis-peer pgvector chroma weaviate smtp smtp-peer platform container kubernetes cluster memcached actionlint systemd"
 
 say() { echo "ensure: $*"; }
 die() { echo "ensure: $*" >&2; exit 1; }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/alfred-agent-platform/backend-exporters/e2e/kubernetes/cluster"
 )
 
 // elsewhere are programs that cannot do here what a document has them do. Blocks that call one are left out; what
@@ -19,8 +21,6 @@ import (
 // make test runs.
 var elsewhere = []struct{ program, tests, reason string }{
 	{"docker", "e2e/container", "needs a daemon and images of others"},
-	{"kubectl", "e2e/kubernetes", "needs a cluster"},
-	{"helm", "e2e/kubernetes", "needs a cluster or is run by the test"},
 	{"go", "e2e/docs", "compiles; writing_test.go builds and runs the example, and make test the rest"},
 	{"git", "e2e/release", "clones from GitHub; the test clones from here"},
 	{"gh", "e2e/release", "asks GitHub for what it has attested"},
@@ -102,6 +102,8 @@ func (w *world) makePrograms(t *testing.T) {
 		"prometheus":         serve + " " + tool(t, "prometheus") + " 9090",
 		"promtool":           tool(t, "promtool"),
 		"make":               "/usr/bin/make -n",
+		"helm":               w.root + "/.cache/tools/helm",
+		"kubectl":            filepath.Join(here, "testdata", "kubectl.sh") + " " + w.root + "/.cache/tools/kubectl",
 		"psql":               `env PGHOST=localhost PGPORT=$ADMIN_PORT PGUSER=postgres PGPASSWORD="$ADMIN_PASSWORD" /usr/bin/psql -v ON_ERROR_STOP=1`,
 		"redis-cli":          w.redisCLI(t),
 	} {
@@ -147,7 +149,8 @@ func (w *world) run(t *testing.T, d *document) {
 	}
 	var script strings.Builder
 	for _, b := range d.blocks {
-		if b.language == "sh" && covered(t, d, b) || b.language != "sh" && b.language != "sql" {
+		values := strings.HasPrefix(b.code, "# values.yaml\n")
+		if b.language == "sh" && covered(t, d, b) || b.language != "sh" && b.language != "sql" && !values {
 			continue
 		}
 		makesRole := strings.Contains(b.code, "CREATE ROLE monitor") || strings.Contains(b.code, "role.sql")
@@ -155,9 +158,12 @@ func (w *world) run(t *testing.T, d *document) {
 		if makesRole {
 			script.WriteString("forget_monitor\n")
 		}
-		if b.language == "sql" {
+		switch {
+		case values:
+			fmt.Fprintf(&script, "cat >values.yaml <<'END OF BLOCK'\n%s\nEND OF BLOCK\n", b.code)
+		case b.language == "sql":
 			fmt.Fprintf(&script, "psql <<'END OF BLOCK'\n%s\nEND OF BLOCK\n", b.code)
-		} else {
+		default:
 			script.WriteString(b.code)
 		}
 		if makesRole {
@@ -166,6 +172,9 @@ func (w *world) run(t *testing.T, d *document) {
 	}
 	if script.Len() == 0 {
 		return
+	}
+	if d.path == "docs/kubernetes.md" {
+		w.kubeconfig = cluster.Start(t).Kubeconfig
 	}
 	printed := w.shell(t, d, preamble+script.String())
 	for i, b := range d.blocks[1:] {
@@ -213,6 +222,7 @@ func (w *world) clone(t *testing.T) string {
 	}
 	must(t, os.Symlink(w.dir+"/programs", filepath.Join(folder, "bin")))
 	must(t, os.Symlink(w.dir+"/queries.yaml", filepath.Join(folder, "queries.yaml")))
+	must(t, os.Symlink("/run/secrets/monitor", filepath.Join(folder, "password.txt")))
 	return folder
 }
 

@@ -38,6 +38,8 @@ type world struct {
 	dir  string
 	ca   *authority
 	pg   *servers.Postgres
+
+	kubeconfig string // of a cluster, while a document needs one
 }
 
 // names of the examples that lead to the loopback address, beside those of tlsNames.
@@ -129,6 +131,7 @@ func (w *world) environment() []string {
 	return []string{
 		"HOME=" + w.dir, "SSL_CERT_FILE=/etc/backend-exporters/ca.pem", "SERVING=" + w.dir + "/serving", "PAGER=cat",
 		"SECRET=" + secret, "ADMIN_PASSWORD=" + w.pg.Password(), "ADMIN_PORT=" + fmt.Sprint(w.pg.Port()), "REPOSITORY=" + w.root,
+		"KUBECONFIG=" + w.kubeconfig,
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package kubernetes tests the Helm chart and the plain manifests: no cluster is at hand, so they are rendered, checked
-// against schemas and each other, and what their pods would run is run with the real programs.
+// Package kubernetes tests the Helm chart and the plain manifests: they are rendered, checked against schemas and each
+// other, and given to an API server; what their pods would run, which takes more of a cluster, is run with the real programs.
 package kubernetes
 
 import (
