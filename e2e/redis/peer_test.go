@@ -178,10 +178,16 @@ func (p pair) compare(t *testing.T) map[string][]string {
 // settle waits until all collectors of ours have something to show.
 func settle(t *testing.T, e *exporter) {
 	t.Helper()
+	settleAs(t, e, "redis")
+}
+
+// settleAs is settle for one whose metrics begin with a word.
+func settleAs(t *testing.T, e *exporter, word string) {
+	t.Helper()
 	harness.Eventually(t, 20*time.Second, "all collectors succeed", func() error {
 		answer := e.Scrape("10")
 		harness.Freshen()
-		if failing := answer.Failing("redis"); len(failing) > 0 {
+		if failing := answer.Failing(word); len(failing) > 0 {
 			return fmt.Errorf("%v fail", failing)
 		}
 		return nil

@@ -20,7 +20,7 @@ func (b *backend) Namespace() (string, error) {
 	switch f := (metric.Family{Name: name}); {
 	case f.Check() != nil || strings.HasSuffix(name, "*"):
 		return "", fmt.Errorf("--namespace is %q, and must be what the name of a metric can begin with: letters, digits that do not come first, and _", name)
-	case slices.Contains([]string{"go", "process", "service"}, name):
+	case slices.Contains([]string{"db", "go", "process", "service"}, name):
 		return "", fmt.Errorf("--namespace cannot be %s: the exporter has other metrics whose names begin with it", name)
 	}
 	return name, nil

@@ -60,7 +60,7 @@ func TestNamespaceOfUnknownNames(t *testing.T) {
 func TestNamespaceRefused(t *testing.T) {
 	for word, want := range map[string]string{
 		"redis": "", "cache_1": "", "": "must be what", "9": "must be what", "my-redis": "must be what", "a b": "must be what",
-		"redis*": "must be what", "rédis": "must be what", "go": "other metrics", "process": "other metrics", "service": "other metrics",
+		"redis*": "must be what", "rédis": "must be what", "go": "other metrics", "process": "other metrics", "service": "other metrics", "db": "other metrics",
 	} {
 		b := &backend{}
 		a := kingpin.New("test", "").Terminate(nil)
