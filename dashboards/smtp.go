@@ -80,6 +80,64 @@ var smtpOverview = board.Board{
 				},
 			},
 		}},
+		{Title: "Queues", Panels: []board.Panel{
+			{
+				Title: "Waiting messages", Kind: board.Stack, Unit: "short",
+				Description: "Messages in each queue of the servers that are asked for it. Deferred ones could not be handed over yet; those on hold or frozen wait for a person.",
+				Queries:     []board.Query{{Expr: `sum by (queue) (smtp_queue_messages{@})`, Legend: "{{queue}}"}},
+			},
+			{
+				Title: "Oldest message", Unit: "s",
+				Description: "Age of what has waited longest. Hours in another queue than hold or frozen: a receiver is down, or the server itself hands nothing over.",
+				Queries:     []board.Query{{Expr: `max by (job, instance, target, queue) (smtp_queue_oldest_age_seconds{@})`, Legend: "{{instance}} {{queue}}"}},
+			},
+			{
+				Title: "Age of what waits", Unit: "s",
+				Description: "Ages of the messages that are in the queues at each moment: half of them are younger than this, 90 of 100 younger than that.",
+				Queries: []board.Query{
+					{Expr: `histogram_quantile(0.5, sum by (le) (smtp_queue_message_age_seconds_bucket{@}))`, Legend: "half"},
+					{Expr: `histogram_quantile(0.9, sum by (le) (smtp_queue_message_age_seconds_bucket{@}))`, Legend: "90 of 100"},
+				},
+			},
+			{
+				Title: "Size", Kind: board.Stack, Unit: "bytes",
+				Description: "Size of the messages in each queue, as they are kept.",
+				Queries:     []board.Query{{Expr: `sum by (queue) (smtp_queue_size_bytes{@})`, Legend: "{{queue}}"}},
+			},
+		}},
+		{Title: "DNS and lists of blocked addresses", Panels: []board.Panel{
+			{
+				Title: "Checks of DNS", Kind: board.Timeline, Width: 12, Height: 8, Unit: "short", Steps: board.Up(),
+				States:      map[int]board.State{0: {Text: "fails", Color: board.Red}, 1: {Text: "in order", Color: board.Green}},
+				Description: "Whether what each check is about is there and in order. Many receivers refuse mail of a domain without SPF, or of an address without a name.",
+				Queries:     []board.Query{{Expr: `smtp_dns_check_success{@}`, Legend: "{{instance}} {{check}}"}},
+			},
+			{
+				Title: "Checks that fail now", Kind: board.Table, Width: 12, Height: 8, Unit: "short", Labels: []string{"instance", "target", "check", "reason"},
+				Description: "Why a check fails. Empty is normal. What you do not want to have can be left out of the checks.",
+				Queries:     []board.Query{{Expr: `smtp_dns_check_failure_info{@}`, Legend: "Now"}},
+			},
+			{
+				Title: "Lists of blocked addresses", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "list"}, Steps: board.Zero(),
+				Description: "Whether a list has an address of the server: 1, and whoever goes by the list refuses its mail. Normal: 0.",
+				Queries:     []board.Query{{Expr: `smtp_dnsbl_listed{@}`, Legend: "Listed"}},
+			},
+			{
+				Title: "Lists that do not say", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "list", "reason"},
+				Description: "Lists that are asked and do not answer, or not in a way that can be believed. public_server: set a resolver of your own.",
+				Queries:     []board.Query{{Expr: `smtp_dnsbl_failure_info{@}`, Legend: "Now"}},
+			},
+			{
+				Title: "Look-ups of SPF", Kind: board.Bars, Unit: "short", Steps: board.Good(9, 11),
+				Description: "What the SPF record may cost a receiver. After 10 look-ups it gives up, and the record counts as broken.",
+				Queries:     []board.Query{{Expr: `smtp_dns_spf_lookups{@}`, Legend: "{{instance}}"}},
+			},
+			{
+				Title: "Policies of DMARC", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "policy"},
+				Description: "What is wanted for mail that fails DMARC: none, quarantine or reject.",
+				Queries:     []board.Query{{Expr: `smtp_dns_dmarc_policy_info{@}`, Legend: "Wanted"}},
+			},
+		}},
 		{Title: "TLS and extensions", Panels: []board.Panel{
 			{
 				Title: "TLS", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "version", "cipher"},

@@ -38,7 +38,9 @@ var foreign = promcheck.Catalogue{
 }
 
 // Counters that are shown as they are.
-var raw = []string{}
+var raw = []string{
+	"smtp_queue_message_age_seconds_bucket", // of what is in the queues at one moment, not since a start
+}
 
 // panel is what a query of a dashboard is asked for.
 type panel struct {
