@@ -42,6 +42,9 @@ type collection struct {
 	deleted      int
 }
 
+// segments is how many a collection has: as on a server of 8 processors, so that what is told of them is as long as there.
+const segments = 8
+
 func newCollection(vectors map[string]Vector) *collection {
 	return &collection{vectors: vectors, points: map[string]point{}, status: "green", replicas: []Replica{{State: "Active"}}}
 }
@@ -205,7 +208,7 @@ func (s *Server) describe(c *collection) reply {
 	}
 	info := map[string]any{
 		"status": status, "optimizer_status": "ok", "indexed_vectors_count": len(c.points) * len(c.vectors), "points_count": len(c.points),
-		"segments_count": 8, "payload_schema": map[string]any{}, "config": s.config(c),
+		"segments_count": segments, "payload_schema": map[string]any{}, "config": s.config(c),
 	}
 	if status == "red" {
 		info["optimizer_status"] = map[string]any{"error": "Service internal error: task 12 panicked"}
@@ -299,26 +302,20 @@ func (s *Server) telemetry(level string) reply {
 }
 
 func (s *Server) telemetryOf(name string, c *collection) map[string]any {
-	bytes := 0
-	for _, v := range c.vectors {
-		bytes += 4 * v.Size * len(c.points)
-	}
-	segment := map[string]any{
-		"segment_type": "indexed", "num_vectors": len(c.points) * len(c.vectors), "num_points": len(c.points), "num_indexed_vectors": len(c.points),
-		"num_deleted_vectors": c.deleted, "ram_usage_bytes": 0, "disk_usage_bytes": 0, "is_appendable": true, "index_schema": map[string]any{}, "vector_data": map[string]any{},
+	var list []any
+	for i := range segments {
+		held := c
+		if i > 0 { // all is in the first one
+			held = &collection{vectors: c.vectors}
+		}
+		list = append(list, s.segment(held))
 	}
 	local := map[string]any{
 		"variant_name": "local shard", "optimizations": map[string]any{"status": "ok", "optimizations": map[string]any{"count": 0}, "log": []any{}},
-		"segments": []any{map[string]any{
-			"info": segment, "config": map[string]any{"vector_data": map[string]any{}, "payload_storage_type": map[string]any{"type": "on_disk"}},
-			"vector_index_searches": []any{}, "payload_field_indices": []any{},
-		}},
-	}
-	if s.minor >= 12 {
-		segment["vectors_size_bytes"], segment["payloads_size_bytes"] = bytes, 100*len(c.points)
+		"segments": list,
 	}
 	if s.minor >= 14 {
-		local["vectors_size_bytes"], local["payloads_size_bytes"] = bytes, 100*len(c.points)
+		local["vectors_size_bytes"], local["payloads_size_bytes"] = c.bytes(), 100*len(c.points)
 	}
 	if s.minor >= 16 {
 		byName := map[string]any{}
@@ -331,4 +328,43 @@ func (s *Server) telemetryOf(name string, c *collection) map[string]any {
 		"id": name, "init_time_ms": 2, "config": s.config(c), "transfers": []any{}, "resharding": []any{},
 		"shards": []any{map[string]any{"id": 0, "local": local, "remote": []any{}, "replicate_states": map[string]any{strconv.FormatUint(peers[0], 10): "Active"}}},
 	}
+}
+
+// segment tells of one with its vectors and how often each of their indexes was searched in which way.
+func (s *Server) segment(c *collection) map[string]any {
+	configs, sizes, searches := map[string]any{}, map[string]any{}, []any{}
+	for name, v := range c.vectors {
+		configs[name] = map[string]any{
+			"size": v.Size, "distance": v.Distance, "storage_type": "Memory", "index": map[string]any{"type": "plain", "options": map[string]any{}}, "quantization_config": nil,
+		}
+		sizes[name] = map[string]any{"num_vectors": len(c.points), "num_indexed_vectors": len(c.points), "num_deleted_vectors": c.deleted}
+		search := map[string]any{"index_name": name}
+		for _, way := range []string{
+			"unfiltered_plain", "unfiltered_hnsw", "unfiltered_sparse", "unfiltered_exact", "filtered_plain", "filtered_small_cardinality",
+			"filtered_large_cardinality", "filtered_exact", "filtered_sparse",
+		} {
+			search[way] = map[string]any{"count": 0}
+		}
+		searches = append(searches, search)
+	}
+	info := map[string]any{
+		"segment_type": "indexed", "num_vectors": len(c.points) * len(c.vectors), "num_points": len(c.points), "num_indexed_vectors": len(c.points),
+		"num_deleted_vectors": c.deleted, "ram_usage_bytes": 0, "disk_usage_bytes": 0, "is_appendable": true, "index_schema": map[string]any{}, "vector_data": sizes,
+	}
+	if s.minor >= 12 {
+		info["vectors_size_bytes"], info["payloads_size_bytes"] = c.bytes(), 100*len(c.points)
+	}
+	return map[string]any{
+		"info": info, "config": map[string]any{"vector_data": configs, "payload_storage_type": map[string]any{"type": "on_disk"}},
+		"vector_index_searches": searches, "payload_field_indices": []any{},
+	}
+}
+
+// bytes is what the vectors take.
+func (c *collection) bytes() int {
+	bytes := 0
+	for _, v := range c.vectors {
+		bytes += 4 * v.Size * len(c.points)
+	}
+	return bytes
 }
