@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// spare is how long a connection to the exporter is kept that nothing is asked over: those of a moment in which answers
+// were late are not to be counted as the exporter's descriptors ever after.
+const spare = 5 * time.Second
+
 // Load is many targets that are scraped through one exporter, evenly spread over an interval, as Prometheus does.
 type Load struct {
 	URLs     []string       // one for each target
@@ -29,7 +33,8 @@ type Outcome struct {
 // Run scrapes every target once in each interval, from the first on, until the duration is over, and waits for the last
 // answers.
 func (l Load) Run(ctx context.Context, duration time.Duration) (*Outcome, error) {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}, Timeout: l.Wait + time.Second}
+	transport := &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true, IdleConnTimeout: spare}
+	client := &http.Client{Transport: transport, Timeout: l.Wait + time.Second}
 	defer client.CloseIdleConnections()
 	outcome := &Outcome{}
 	var mu sync.Mutex
