@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/pgreplay"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/qdrant"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/smtp"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/servers"
@@ -27,6 +28,7 @@ type Crowd struct {
 	At    func(n int) (string, error) // the n-th address; with it, somebody answers there
 	Ours  Asked
 	Peer  *Asked // nil where there is none
+	Note  string // who answers, in a sentence for the report
 	Close func() error
 }
 
@@ -67,27 +69,35 @@ func asked(path string) func(string) string {
 	return func(address string) string { return path + url.QueryEscape(address) }
 }
 
-// postgres is one server with room for a thousand sessions.
+// postgres is what one real server answers, recorded and replayed at each address: its own processor time for 60 scrapes a
+// second would leave none to whom is measured. It trusts its clients, so that the record holds no nonce; what an exporter
+// asks is not changed by that, but for one or two messages of each new connection.
 func postgres(ctx context.Context, _ string) (*Crowd, error) {
 	peer, err := servers.Peer()
 	if err != nil {
 		return nil, err
 	}
 	db, err := servers.StartPostgres(ctx, servers.PostgresOptions{
-		Settings: map[string]string{"listen_addresses": "0.0.0.0", "max_connections": "2200", "shared_buffers": "16MB", "autovacuum": "off"},
-		HBA:      []string{"host all monitor 127.0.0.0/8 scram-sha-256"},
-		Initial:  []string{"CREATE ROLE monitor LOGIN PASSWORD 'monitor' IN ROLE pg_monitor"},
+		HBA:     []string{"host all monitor 127.0.0.1/32 trust"},
+		Initial: []string{"CREATE ROLE monitor LOGIN IN ROLE pg_monitor"},
 	})
 	if err != nil {
 		return nil, err
 	}
+	replay := pgreplay.New(db.Addr())
+	here := &listeners{serve: replay.Serve}
 	const module = "auth_modules: {all: {type: userpass, userpass: {username: monitor, password: monitor}, options: {sslmode: disable}%s}}\n"
-	path := "/probe?auth_module=all&target="
+	database := func(address string) string {
+		return "/probe?auth_module=all&target=" + url.QueryEscape(address+"/postgres")
+	}
 	return &Crowd{
-		At:    AtPort(db.Port()),
-		Ours:  Asked{Name: "postgres-exporter", Binary: "postgres-exporter", Configuration: fmt.Sprintf(module, ", targets: ['127.*']"), URL: asked(path), Up: "pg_up 1"},
-		Peer:  &Asked{Name: "postgres_exporter", Binary: peer, Configuration: fmt.Sprintf(module, ""), URL: asked(path), Up: "pg_up 1"},
-		Close: db.Close,
+		At:   here.at,
+		Ours: Asked{Name: "postgres-exporter", Binary: "postgres-exporter", Configuration: fmt.Sprintf(module, ", targets: ['127.*']"), URL: database, Up: "pg_up 1"},
+		Peer: &Asked{Name: "postgres_exporter", Binary: peer, Configuration: fmt.Sprintf(module, ""), URL: database, Up: "pg_up 1"},
+		Note: fmt.Sprintf("The answers are those of one PostgreSQL %s, recorded at the first question and replayed at every address.", db.Version()),
+		Close: func() error {
+			return errors.Join(here.close(), replay.Close(), db.Close())
+		},
 	}, nil
 }
 
@@ -104,7 +114,8 @@ func redis(ctx context.Context, _ string) (*Crowd, error) {
 		return nil, err
 	}
 	return &Crowd{
-		At: AtPort(server.Port()),
+		At:   AtPort(server.Port()),
+		Note: "One real server answers at every address.",
 		Ours: Asked{
 			Name: "redis-exporter", Binary: "redis-exporter", Env: []string{"REDIS_ADDR="}, Up: "redis_up 1",
 			Configuration: "auth_modules: {all: {userpass: {password: monitor}, targets: ['127.*']}}\n", URL: asked("/probe?auth_module=all&target=redis://"),
@@ -156,7 +167,8 @@ func mail(_ context.Context, dir string) (*Crowd, error) {
 	}}
 	path := "/probe?module=starttls&target="
 	return &Crowd{
-		At: here.at,
+		At:   here.at,
+		Note: "Fakes of a mail server answer, with a real TLS handshake.",
 		Ours: Asked{
 			Name: "smtp-exporter", Binary: "smtp-exporter", URL: asked(path), Up: "smtp_probe_success 1",
 			Configuration: fmt.Sprintf("probe: {targets: ['127.*']}\nmodules: {starttls: {tls: starttls, tls_config: {ca_file: %s, server_name: mail.test}}}\n", caFile),
@@ -183,7 +195,8 @@ func vectors(context.Context, string) (*Crowd, error) {
 		_ = server.Serve(listener) // until it is closed
 	}}
 	return &Crowd{
-		At: here.at,
+		At:   here.at,
+		Note: "A fake of Qdrant answers at every address.",
 		Ours: Asked{
 			Name: "vector-db-exporter", Binary: "vector-db-exporter", URL: asked("/probe?auth_module=all&target="), Up: "vectordb_up 1",
 			Configuration: "auth_modules: {all: {type: qdrant, targets: ['127.*']}}\n",

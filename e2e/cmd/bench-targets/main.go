@@ -86,6 +86,6 @@ func (p plan) measure(ctx context.Context, kind bench.Kind) (err error) {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
-	p.report(os.Stdout, kind.Name, subjects)
+	p.report(os.Stdout, kind.Name, crowd.Note, subjects)
 	return nil
 }

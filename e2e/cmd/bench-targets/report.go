@@ -62,10 +62,10 @@ func (s *subject) growth(early, end float64) float64 {
 	return (end - early) / max(early, float64(s.plan.targets))
 }
 
-func (p plan) report(out io.Writer, kind string, subjects []*subject) {
+func (p plan) report(out io.Writer, kind, note string, subjects []*subject) {
 	ours := subjects[0]
-	fmt.Fprintf(out, "\n## %s\n\n%d targets every %s for %s (%s of a peer's), a tenth of them closed or silent; %d processors.\n\n",
-		kind, p.targets, p.interval, p.duration, p.peer.Round(time.Second), runtime.NumCPU())
+	fmt.Fprintf(out, "\n## %s\n\n%d targets every %s for %s (%s of a peer's), a tenth of them closed or silent; %d processors. %s\n\n",
+		kind, p.targets, p.interval, p.duration, p.peer.Round(time.Second), runtime.NumCPU(), note)
 	bench.Table(out, subjects, func(s *subject) string { return s.Name }, rows())
 	aims := []bench.Aim{
 		{What: "wrong answers", Measured: float64(ours.load.Wrong)},
