@@ -232,6 +232,7 @@ func (m *members) pausing(one *member) bool {
 // noteMember keeps what a member answered, and counts and logs what failed.
 func (t *Target) noteMember(one *member, r *run) {
 	check := r.check()
+	compact(r.parts)
 	t.mu.Lock()
 	for _, p := range r.parts {
 		switch p.state {

@@ -175,6 +175,7 @@ func (b *background) finish(t *Target, r *run) {
 		t.mu.Unlock()
 		t.noteCollectors(changed)
 	}
+	compact(r.parts)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.keep(r.parts)
@@ -187,6 +188,18 @@ func (b *background) isStopped() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.stopped
+}
+
+// compact makes answers small that are kept from one scrape to the next. Nobody else has seen them yet.
+func compact(parts []*part) {
+	for _, p := range parts {
+		if p.batch != nil {
+			p.batch.Compact()
+		}
+		for _, batch := range p.members.batches {
+			batch.Compact()
+		}
+	}
 }
 
 // keep takes the place of earlier answers. A failure keeps the answer before it.

@@ -271,11 +271,12 @@ func (t *Target) hangUp() error {
 	return guard(func() error { t.link.drop(); return nil })
 }
 
-// finish is the end of a run: its result can be shared from now on.
+// finish is the end of a run: its result can be shared from now on. It is made only where somebody waits for it.
 func (t *Target) finish(r *run) {
 	r.ended = time.Now()
-	_, parts := r.snapshot(true)
+	result, parts := r.snapshot(true)
 	t.mu.Lock()
+	left := r.waiters == 0
 	gone := r.abandoned && !r.overdue // nobody waited, and nothing failed but for that
 	changed := t.totals.settle(r, parts, gone)
 	t.mu.Unlock()
@@ -290,7 +291,9 @@ func (t *Target) finish(r *run) {
 			r.waitFor(t.slow.start(t, down))
 		}
 	}
-	result := t.compose(r, true)
+	if !left {
+		result = t.complete(r, result, parts)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r.result = result
