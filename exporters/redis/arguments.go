@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -108,6 +109,27 @@ func logFormat(format string) string {
 		return "json"
 	}
 	return "logfmt"
+}
+
+// checkEnvironment reports a variable that is neither yes nor no, or no number. redis_exporter takes what it has without the
+// variable then, which may be what somebody wanted to switch off.
+func checkEnvironment() error {
+	a := kingpin.New("", "")
+	(&backend{}).Flags(a)
+	for _, flag := range a.Model().Flags {
+		given := os.Getenv(flag.Envar)
+		if given == "" {
+			continue
+		}
+		switch err := flag.Value.Set(given); {
+		case err == nil:
+		case flag.IsBoolFlag():
+			return fmt.Errorf("the variable %s must be true or false", flag.Envar)
+		default:
+			return fmt.Errorf("the variable %s is not what --%s can be", flag.Envar, flag.Name)
+		}
+	}
+	return nil
 }
 
 // flagKind is what a flag takes.

@@ -25,6 +25,8 @@ func established(o options) collect.Catalogue {
 		clientList(o.clientPorts),
 		// catalogue_modules.go
 		modules(),
+		// catalogue_tile38.go
+		tile38(),
 		// catalogue_sentinel_peers.go
 		sentinelSection(), sentinelState(o.sentinelPeers), sentinelConfig(),
 		// catalogue_count_keys.go

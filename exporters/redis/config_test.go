@@ -29,7 +29,7 @@ func TestNames(t *testing.T) {
 		name, _, _ := strings.Cut(line, "\t")
 		kept[name] = true
 	}
-	for _, fields := range [][]infoField{infoTable(), moduleFields, clusterInfoFields} { // some only on servers that the list is not from
+	for _, fields := range [][]infoField{infoTable(), moduleFields, clusterInfoFields, tile38Fields} { // some only on servers that the list is not from
 		for _, f := range fields {
 			kept["redis_"+f.name] = true
 		}
@@ -46,7 +46,7 @@ func TestNames(t *testing.T) {
 // TestInfoTable holds that each field and each metric of the table is there once, and has a help text and a version.
 func TestInfoTable(t *testing.T) {
 	fields, names := map[string]bool{}, map[string]bool{}
-	for _, f := range append(infoTable(), moduleFields...) {
+	for _, f := range slices.Concat(infoTable(), moduleFields, tile38Fields) {
 		if fields[f.field] || names[f.name] || f.since == "" || !strings.HasSuffix(f.help, ".") {
 			t.Errorf("%+v is there twice, or without version or help", f)
 		}
@@ -170,7 +170,7 @@ func loaded(t *testing.T, args ...string) (*app.Setup, error) {
 		t.Fatal(err)
 	}
 	return b.Load(func(name string) bool {
-		return !slices.Contains([]string{"client_list", "modules", "search_indexes", "rdb_file", "sentinel_config"}, name)
+		return !slices.Contains([]string{"client_list", "modules", "search_indexes", "rdb_file", "sentinel_config", "tile38"}, name)
 	}, 10*time.Second)
 }
 

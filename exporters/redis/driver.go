@@ -166,8 +166,10 @@ func (c *conn) hello(ctx context.Context, s *settings) error {
 			c.identified(answered(answer).Info())
 		case i == 0:
 			refused = fatal(err)
-		case i == 1 && denied(err):
-			c.id.Features[noDatabaseSize] = ""
+		case i == 1:
+			if absent, _ := absence(err, dbsize); absent || denied(err) {
+				c.id.Features[noDatabaseSize] = ""
+			}
 		}
 	})
 	return cmp.Or(err, refused)

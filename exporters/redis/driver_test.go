@@ -39,6 +39,7 @@ func TestConnect(t *testing.T) {
 		"valkey":             {of("INFO", bulk("# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.1.1\r\nserver_mode:cluster\r\n# Replication\r\nrole:slave\r\n# Modules\r\nmodule:name=search,ver=10001,api=1\r\n")), "", collect.Identity{Product: "Valkey", Version: 80101, Text: "8.1.1", Replica: true, Features: map[string]string{"cluster": "", "module:search": "10001"}}},
 		"dragonfly":          {of("INFO", bulk("redis_version:7.4.0\r\ndragonfly_version:df-v1.21.2\r\nredis_mode:standalone\r\n")), "", collect.Identity{Product: "Dragonfly", Version: 12102, Text: "df-v1.21.2", Features: map[string]string{"standalone": ""}}},
 		"keydb":              {of("INFO", bulk("redis_version:6.3.4\r\nmvcc_depth:0\r\nredis_mode:standalone\r\n")), "", collect.Identity{Product: "KeyDB", Version: 60304, Text: "6.3.4", Features: map[string]string{"standalone": ""}}},
+		"no DBSIZE":          {of("DBSIZE", "-ERR unknown command 'DBSIZE'\r\n"), "", collect.Identity{Product: "Redis", Version: 70015, Text: "7.0.15", Features: map[string]string{"standalone": "", noDatabaseSize: ""}}},
 		"no password":        {func([]string) string { return "-NOAUTH Authentication required.\r\n" }, fault.Auth, collect.Identity{}},
 		"clients without end": {func(args []string) string {
 			if strings.EqualFold(args[0], "HELLO") {

@@ -37,6 +37,7 @@ type flags struct {
 
 	clientList, clientPorts, allConfig, redactConfig, modules, indexes bool
 	sentinelPeers, withoutHistograms, snapshotSize, emptyDatabases     bool
+	tile38                                                             bool
 	unknownFields, roleLabel                                           bool
 
 	withoutScrape, scrapeKeys bool
@@ -125,11 +126,12 @@ func (f *flags) addCollectors(a adder) {
 // addForeign adds flags of redis_exporter that only its users know, some of which need nothing here.
 func (f *flags) addForeign(a adder) {
 	for _, idle := range []struct{ name, env string }{
-		{"ping-on-connect", "PING_ON_CONNECT"}, {"include-system-metrics", "INCL_SYSTEM_METRICS"}, {"is-tile38", "IS_TILE38"},
+		{"ping-on-connect", "PING_ON_CONNECT"}, {"include-system-metrics", "INCL_SYSTEM_METRICS"},
 		{"redis-only-metrics", "REDIS_ONLY_METRICS"}, {"include-go-runtime-metrics", "INCLUDE_GO_RUNTIME_METRICS"},
 	} {
 		a.flag(idle.name, idle.env, "Of redis_exporter; needs nothing here.").Hidden().Bool()
 	}
+	a.flag("is-tile38", "IS_TILE38", "Show what Tile38 says of itself; as --collector.tile38.").Hidden().BoolVar(&f.tile38)
 	a.flag("namespace", "NAMESPACE", "What the names of metrics begin with. Dashboards and alerts are made for redis.").
 		Default(namespace).Hidden().StringVar(&f.namespace)
 	f.pages.add(a)
@@ -246,6 +248,8 @@ func (f *flags) enabled(byName func(string) bool) func(string) bool {
 		switch name {
 		case "client_list":
 			return byName(name) || f.clientList
+		case "tile38":
+			return byName(name) || f.tile38
 		case "modules":
 			return byName(name) || f.modules
 		case "search_indexes":

@@ -108,6 +108,25 @@ func TestPeerFlags(t *testing.T) {
 	}
 }
 
+// A variable that cannot be read is named, and its value is not.
+func TestEnvironment(t *testing.T) {
+	if err := checkEnvironment(); err != nil {
+		t.Error(err)
+	}
+	for variable, want := range map[string]string{
+		"REDIS_EXPORTER_DISABLE_SCRAPE_ENDPOINT": "REDIS_EXPORTER_DISABLE_SCRAPE_ENDPOINT must be true or false",
+		"REDIS_EXPORTER_CHECK_KEYS_BATCH_SIZE":   "REDIS_EXPORTER_CHECK_KEYS_BATCH_SIZE is not what --check-keys-batch-size can be",
+		"REDIS_EXPORTER_CONNECTION_TIMEOUT":      "REDIS_EXPORTER_CONNECTION_TIMEOUT is not what --connection-timeout can be",
+	} {
+		t.Run(variable, func(t *testing.T) {
+			t.Setenv(variable, "canary")
+			if err := checkEnvironment(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
+	}
+}
+
 // TestPeerDefaults holds that a flag of redis_exporter that is not given means the same, and has the same variable, but
 // for one port for all exporters of the suite.
 func TestPeerDefaults(t *testing.T) {

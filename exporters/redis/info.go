@@ -94,6 +94,7 @@ var products = []struct{ field, product string }{
 	{"dragonfly_version", "Dragonfly"},
 	{"garnet_version", "Garnet"},
 	{"kvrocks_version", "Kvrocks"},
+	{"tile38_version", "Tile38"},
 	{"redis_version", "Redis"},
 }
 

@@ -48,7 +48,7 @@ func (f infoField) read(i *info) (float64, bool) {
 func infoTable() []infoField {
 	var all []infoField
 	for _, part := range [][]infoField{
-		serverFields, clientFields, memoryInfoFields, persistenceFields, statsFields, replicationFields, cpuFields, clusterFields, keydbFields, tile38Fields,
+		serverFields, clientFields, memoryInfoFields, persistenceFields, statsFields, replicationFields, cpuFields, clusterFields, keydbFields,
 	} {
 		all = append(all, part...)
 	}
@@ -268,26 +268,4 @@ var keydbFields = []infoField{
 	{"cached_keys", "cached_keys_total", c, "", 0, "KeyDB", "Keys that are kept in memory beside the storage."},
 	{"storage_provider_read_hits", "storage_provider_read_hits", c, "", 0, "KeyDB", "Keys that were found in the storage."},
 	{"storage_provider_read_misses", "storage_provider_read_misses", c, "", 0, "KeyDB", "Keys that were not found in the storage."},
-}
-
-var tile38Fields = []infoField{
-	{"tile38_aof_size", "tile38_aof_size_bytes", g, "", 0, "Tile38", "Size of the append-only file."},
-	{"tile38_avg_point_size", "tile38_avg_item_size_bytes", g, "", 0, "Tile38", "Average size of a point."},
-	{"tile38_sys_cpus", "tile38_cpus_total", g, "", 0, "Tile38", "Processors of the system."},
-	{"tile38_heap_released_bytes", "tile38_heap_released_bytes", g, "", 0, "Tile38", "Memory given back to the system."},
-	{"tile38_heap_alloc_bytes", "tile38_heap_size_bytes", g, "", 0, "Tile38", "Memory in use on the heap."},
-	{"tile38_http_transport", "tile38_http_transport", g, "", 0, "Tile38", "Whether HTTP is spoken (1) or not (0)."},
-	{"tile38_in_memory_size", "tile38_in_memory_size_bytes", g, "", 0, "Tile38", "Size of the data in memory."},
-	{"tile38_max_heap_size", "tile38_max_heap_size_bytes", g, "", 0, "Tile38", "Memory that the heap may take."},
-	{"tile38_alloc_bytes", "tile38_mem_alloc_bytes", g, "", 0, "Tile38", "Memory that is handed out."},
-	{"tile38_num_collections", "tile38_num_collections_total", g, "", 0, "Tile38", "Collections."},
-	{"tile38_num_hooks", "tile38_num_hooks_total", g, "", 0, "Tile38", "Hooks."},
-	{"tile38_num_objects", "tile38_num_objects_total", g, "", 0, "Tile38", "Objects."},
-	{"tile38_num_points", "tile38_num_points_total", g, "", 0, "Tile38", "Points."},
-	{"tile38_pointer_size", "tile38_pointer_size_bytes", g, "", 0, "Tile38", "Size of a pointer."},
-	{"tile38_read_only", "tile38_read_only", g, "", 0, "Tile38", "Whether the server takes no writes (1) or does (0)."},
-	{"tile38_go_threads", "tile38_threads_total", g, "", 0, "Tile38", "Threads of the system."},
-	{"tile38_go_goroutines", "tile38_go_goroutines_total", g, "", 0, "Tile38", "Threads of the language."},
-	{"tile38_last_gc_time_seconds", "tile38_last_gc_time_seconds", g, "", 0, "Tile38", "When memory was last cleaned up."},
-	{"tile38_next_gc_bytes", "tile38_next_gc_bytes", g, "", 0, "Tile38", "Size of the heap at which memory is next cleaned up."},
 }

@@ -2,12 +2,17 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/app"
 )
 
 func main() {
+	if err := checkEnvironment(); err != nil {
+		_, _ = fmt.Fprintf(os.Stderr, "%s: %v\n", exporter().Name, err)
+		os.Exit(2)
+	}
 	os.Exit(exporter().Run(peerArguments(os.Args[1:]), os.Stdout, os.Stderr))
 }
 
