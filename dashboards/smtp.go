@@ -128,9 +128,9 @@ var smtpOverview = board.Board{
 				Queries:     []board.Query{{Expr: `smtp_dnsbl_failure_info{@}`, Legend: "Now"}},
 			},
 			{
-				Title: "Look-ups of SPF", Kind: board.Bars, Unit: "short", Steps: board.Good(9, 11),
+				Title: "Look-ups of SPF", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target"}, Steps: board.Good(9, 11),
 				Description: "What the SPF record may cost a receiver. After 10 look-ups it gives up, and the record counts as broken.",
-				Queries:     []board.Query{{Expr: `smtp_dns_spf_lookups{@}`, Legend: "{{instance}}"}},
+				Queries:     []board.Query{{Expr: `smtp_dns_spf_lookups{@}`, Legend: "Look-ups"}},
 			},
 			{
 				Title: "Policies of DMARC", Kind: board.Table, Width: 12, Unit: "short", Labels: []string{"instance", "target", "policy"},
@@ -145,9 +145,9 @@ var smtpOverview = board.Board{
 				Queries:     []board.Query{{Expr: `smtp_probe_tls_info{@}`, Legend: "Used"}},
 			},
 			{
-				Title: "Days until certificates expire", Kind: board.Bars, Unit: "d", Steps: board.Bad(3, 20),
+				Title: "Until certificates expire", Kind: board.Table, Width: 12, Unit: "s", Labels: []string{"instance", "target"}, Steps: board.Bad(3*86400, 20*86400),
 				Description: "Of each server's own certificate. Below 20 days the renewal does not work.",
-				Queries:     []board.Query{{Expr: `(smtp_probe_certificate_expiry_timestamp_seconds{@, certificate="leaf"} - time()) / 86400`, Legend: "{{instance}}"}},
+				Queries:     []board.Query{{Expr: `smtp_probe_certificate_expiry_timestamp_seconds{@, certificate="leaf"} - time()`, Legend: "Left"}},
 			},
 			{
 				Title: "Extensions", Kind: board.Table, Unit: "short", Labels: []string{"instance", "target", "extension"},
