@@ -69,9 +69,11 @@ var databaseStats = collect.Table{
 	},
 }
 
+const databaseConflictsName = "stat_database_conflicts"
+
 func databaseConflicts(server string) collect.Table {
 	return collect.Table{
-		Name: "stat_database_conflicts", Prefix: "pg_stat_database_conflicts", Help: "pg_stat_database_conflicts: why recovery cancelled queries on a replica.",
+		Name: databaseConflictsName, Prefix: "pg_stat_database_conflicts", Help: "pg_stat_database_conflicts: why recovery cancelled queries on a replica.",
 		Sources: []collect.Source{collect.Always(`SELECT * FROM pg_stat_database_conflicts WHERE datname IS NOT NULL ORDER BY datid`)},
 		Columns: []collect.Column{
 			collect.Label("datid"), collect.Label("datname"), collect.Const("server", server),

@@ -2,10 +2,12 @@ package main
 
 import "github.com/alfred-agent-platform/backend-exporters/common/collect"
 
+const staticName = "static"
+
 // static tells the version. The established family has no type, and a label that only the configuration knows.
 func static(server string) collect.Table {
 	return collect.Table{
-		Name: "static", Help: "version(): what the server is.",
+		Name: staticName, Help: "version(): what the server is.",
 		Sources: []collect.Source{collect.Always(`
 			SELECT version() AS version, format('%s.%s.0', v / 10000, v % 10000) AS short_version
 			FROM (SELECT current_setting('server_version_num')::int AS v) AS running`)},
