@@ -54,6 +54,8 @@ var moving = []struct {
 	{"redis_mem_*replication_*", 100e3, "a primary pings its replicas"},
 	{"redis_db_avg_ttl_seconds", 1, "the server finds it out by and by"},
 	{"redis_stream_group_consumer_idle_seconds", 60, "streams of a pattern are looked for in the background"},
+	{"redis_connected_client_*_bytes", 100e3, "the server takes back what a client does not use any longer"},
+	{"redis_instantaneous_*", 1e3, "it is of the last moments"},
 	{"redis_connected_client_*_timestamp", 1, "it is what is left of the time when the age is taken off"},
 	{"redis_last_key_groups_scrape_duration_milliseconds", 1e3, "it is about the exporter"},
 	{"redis_memory_used_rss_bytes", 5e6, "likewise"},
