@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
+	"syscall"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/common/fault"
@@ -55,6 +57,15 @@ type line struct {
 	wave  int
 	depth int64
 	spoke bool // we did last
+}
+
+// SyscallConn gives the connection below, for who wants to know whether something has come over it.
+func (l *line) SyscallConn() (syscall.RawConn, error) {
+	below, ok := l.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return below.SyscallConn()
 }
 
 func (l *line) Read(into []byte) (int, error) {

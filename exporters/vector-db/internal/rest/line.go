@@ -92,15 +92,20 @@ func repeatable(request *http.Request) bool {
 	return says || request.Method == http.MethodGet
 }
 
-// take gives a kept connection, or nil.
+// take gives a kept connection, or nil. One over which something has come since is closed.
 func (l *lines) take(to *url.URL, repeatable bool) *line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, on := range slices.Backward(l.idle) {
-		if age := time.Since(on.used); on.to == to.Scheme+"://"+to.Host && (age < surelyOpen || repeatable && age < idleFor) {
-			l.idle = slices.Delete(l.idle, i, i+1)
+	for i := len(l.idle) - 1; i >= 0; i-- {
+		on := l.idle[i]
+		if age := time.Since(on.used); on.to != to.Scheme+"://"+to.Host || age > idleFor || !repeatable && age > surelyOpen {
+			continue
+		}
+		l.idle = slices.Delete(l.idle, i, i+1)
+		if quiet(on.Conn) {
 			return on
 		}
+		_ = on.Close()
 	}
 	return nil
 }

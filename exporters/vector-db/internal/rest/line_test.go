@@ -146,6 +146,50 @@ func TestAskedOnce(t *testing.T) {
 	}
 }
 
+// What comes while nobody asks is not taken for the next answer, and a connection that was closed costs no question,
+// where the system can tell.
+func TestUnasked(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		return
+	}
+	for name, late := range map[string]string{
+		"an answer": "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{\"n\":2}", "timed out": "HTTP/1.1 408 Request Timeout\r\n\r\n", "the end": "",
+	} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := make(chan struct{}, 3)
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+					t.Error(err)
+				}
+				_, _ = io.WriteString(conn, strings.Replace(good(), "{}", "1 ", 1))
+				time.Sleep(20 * time.Millisecond)
+				_, _ = io.WriteString(conn, late)
+				_ = conn.Close()
+				said <- struct{}{}
+			}
+		}()
+		c := New(backend.Endpoint{URL: &url.URL{Scheme: "http", Host: listener.Addr().String()}, Dial: dial}, nil)
+		for i := range 3 {
+			n := 0
+			if err := c.Do(t.Context(), http.MethodPut, "/", i, &n); err != nil || n != 1 {
+				t.Errorf("%s: %v; the answer is %d", name, err, n)
+			}
+			<-said
+			time.Sleep(5 * time.Millisecond)
+		}
+		c.Close()
+		_ = listener.Close()
+	}
+}
+
 // A server may answer before it has read all of a question.
 func TestEarlyAnswer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestEntityTooLarge) }))
