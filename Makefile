@@ -103,7 +103,7 @@ bench-redis: build ## The part of bench beside redis_exporter
 	tools/ensure.sh redis redis-peer
 	cd e2e && $(GO) run ./cmd/bench-redis --exporter $(CURDIR)/bin/redis-exporter
 
-bench-smtp: build ## The part of bench beside blackbox_exporter, and a thousand mail servers of which a tenth is dead
+bench-smtp: build ## The part of bench beside blackbox_exporter, and a page of a thousand mail servers
 	tools/ensure.sh postfix smtp-peer
 	cd e2e && $(GO) run ./cmd/bench-smtp --exporter $(CURDIR)/bin/smtp-exporter
 
