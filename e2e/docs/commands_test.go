@@ -17,8 +17,8 @@ import (
 )
 
 // elsewhere are programs that cannot do here what a document has them do. Blocks that call one are left out; what
-// they bring about is shown by the tests in a folder. `make` is asked what it would do (make -n): its targets are what
-// make test runs.
+// they bring about is shown by the tests in a folder. `make` with a target is asked what it would do (make -n): its targets
+// are what make test runs, and write into the repository. What is for systemd runs in a machine, see machine_test.go.
 var elsewhere = []struct{ program, tests, reason string }{
 	{"docker", "e2e/container", "needs a daemon and images of others"},
 	{"go", "e2e/docs", "compiles; writing_test.go builds and runs the example, and make test the rest"},
@@ -101,7 +101,7 @@ func (w *world) makePrograms(t *testing.T) {
 		"blackbox_exporter":  serve + " $REPOSITORY/.cache/peer/blackbox_exporter 9115",
 		"prometheus":         serve + " " + tool(t, "prometheus") + " 9090",
 		"promtool":           tool(t, "promtool"),
-		"make":               "/usr/bin/make -n",
+		"make":               filepath.Join(here, "testdata", "make.sh"),
 		"helm":               w.root + "/.cache/tools/helm",
 		"kubectl":            filepath.Join(here, "testdata", "kubectl.sh") + " " + w.root + "/.cache/tools/kubectl",
 		"psql":               `env PGHOST=localhost PGPORT=$ADMIN_PORT PGUSER=postgres PGPASSWORD="$ADMIN_PASSWORD" /usr/bin/psql -v ON_ERROR_STOP=1`,
