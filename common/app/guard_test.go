@@ -242,6 +242,23 @@ func TestGuardTLS(t *testing.T) {
 	}
 }
 
+// Who connects and says nothing is cut off.
+func TestGuardTLSOfSilentClient(t *testing.T) {
+	a := newAuthority(t)
+	a.sign("server", &x509.Certificate{})
+	conn, err := net.Dial("tcp", guarded(t, Guard{Cert: a.file("server.crt"), Key: a.file("server.key")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
 // The health check of a guarded exporter on this machine is let in by what guards it; elsewhere nothing of it is told.
 func TestHealthcheckOfGuarded(t *testing.T) {
 	a := newAuthority(t)
