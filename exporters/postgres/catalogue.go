@@ -45,7 +45,9 @@ func catalogue(server string, o statementOptions) (collect.Catalogue, error) {
 }
 
 // namesServer tells the collectors that carry the server as a label; all others are the same for every server.
-func namesServer(c *collect.Collector) bool { return c.Name == staticName || c.Name == databaseConflictsName }
+func namesServer(c *collect.Collector) bool {
+	return c.Name == staticName || c.Name == databaseConflictsName
+}
 
 // part is what a catalogue is made of: a table, or something that reads like one.
 type part interface {

@@ -145,7 +145,7 @@ type conn struct {
 	dialer   net.Dialer
 	meter    collect.Meter
 	id       collect.Identity
-	session  map[string]string                       // the settings that our questions need
+	session  map[string]string                       // the settings that our questions need; nil once the session has them
 	pooled   bool                                    // a pooler is between us and the server
 	local    string                                  // the statement that gives one question its settings; "" in a session of our own
 	prepared map[string]*pgconn.StatementDescription // nil behind a pooler
@@ -193,7 +193,7 @@ func (c *conn) hello(ctx context.Context) error {
 	if err := c.settle(ctx); err != nil { // which is asked but once, and so is not prepared
 		return err
 	}
-	c.prepared = map[string]*pgconn.StatementDescription{}
+	c.prepared, c.session = map[string]*pgconn.StatementDescription{}, nil
 	return nil
 }
 

@@ -52,6 +52,23 @@ func (c *conn) rest() {
 	c.speaker.from, c.speaker.to, c.wire.from = nil, nil, nil
 	speakers.Put(c.speaker)
 	c.pg, c.speaker, c.resting, resting.Frontend = nil, nil, resting, nil
+	if len(resting.ParameterStatuses) > len(heeded) {
+		resting.ParameterStatuses = heed(resting.ParameterStatuses)
+	}
+}
+
+// heeded are the parameters that we look at, of those which a server reports of itself.
+var heeded = []string{"server_version", "server_encoding", "in_hot_standby"}
+
+// heed leaves them in memory that is no larger than they need.
+func heed(reported map[string]string) map[string]string {
+	left := make(map[string]string, len(heeded))
+	for _, name := range heeded {
+		if value, known := reported[name]; known {
+			left[name] = value
+		}
+	}
+	return left
 }
 
 // wake makes a connection ready to talk.

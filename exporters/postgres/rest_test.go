@@ -35,6 +35,9 @@ func TestRest(t *testing.T) {
 			if c.pg != nil || c.resting == nil || c.speaker != nil || c.wire.from != nil {
 				t.Fatalf("in round %d, connection %d does not rest", round, i)
 			}
+			if reported := c.resting.ParameterStatuses; len(reported) > len(heeded) || reported["server_version"] == "" {
+				t.Errorf("of the parameters is kept %v", reported)
+			}
 			pid, count := askPair(ctx, t, c, questions)
 			if round == 0 {
 				pids[i] = pid
