@@ -128,8 +128,8 @@ func redis(ctx context.Context, _ string) (*Crowd, error) {
 	}, nil
 }
 
-// Polite is what the fakes of mail servers say, with TLS in between: no real server listens at a thousand addresses.
-const Polite = `
+// polite is what the fakes of mail servers say, with TLS in between: no real server listens at a thousand addresses.
+const polite = `
 	S 220 mail.test ESMTP
 	C EHLO
 	S 250-mail.test
@@ -162,7 +162,7 @@ func mail(_ context.Context, dir string) (*Crowd, error) {
 			if err != nil {
 				return
 			}
-			go func() { _ = smtp.Follow(conn, good, Polite) }()
+			go func() { _ = smtp.Follow(conn, good, polite) }()
 		}
 	}}
 	path := "/probe?module=starttls&target="
