@@ -145,10 +145,10 @@ type conn struct {
 	dialer   net.Dialer
 	meter    collect.Meter
 	id       collect.Identity
-	session  map[string]string                       // the settings that our questions need; nil once the session has them
-	pooled   bool                                    // a pooler is between us and the server
-	local    string                                  // the statement that gives one question its settings; "" in a session of our own
-	prepared map[string]*pgconn.StatementDescription // nil behind a pooler
+	session  map[string]string              // the settings that our questions need; nil once the session has them
+	pooled   bool                           // a pooler is between us and the server
+	local    string                         // the statement that gives one question its settings; "" in a session of our own
+	prepared []*pgconn.StatementDescription // nil behind a pooler
 	shared   *descriptions
 	names    int // of statements ever prepared
 
@@ -193,7 +193,7 @@ func (c *conn) hello(ctx context.Context) error {
 	if err := c.settle(ctx); err != nil { // which is asked but once, and so is not prepared
 		return err
 	}
-	c.prepared, c.session = map[string]*pgconn.StatementDescription{}, nil
+	c.prepared, c.session = []*pgconn.StatementDescription{}, nil
 	return nil
 }
 
@@ -315,7 +315,7 @@ func (c *conn) send(pipeline *pgconn.Pipeline, question collect.Question) (name 
 	for _, statement := range c.prelude(question) {
 		pipeline.SendQueryParams(statement, nil, nil, nil, nil)
 	}
-	if known := c.prepared[question.Text]; known != nil {
+	if known := c.known(question); known != nil {
 		pipeline.SendQueryStatement(known, nil, nil, nil)
 	} else if c.prepared == nil {
 		pipeline.SendQueryParams(question.Text, nil, nil, nil, nil)
@@ -327,6 +327,16 @@ func (c *conn) send(pipeline *pgconn.Pipeline, question collect.Question) (name 
 	}
 	pipeline.SendPipelineSync()
 	return name
+}
+
+// known gives the statement that is prepared for a question, nil where there is none. They are too few for a map of each
+// connection.
+func (c *conn) known(question collect.Question) *pgconn.StatementDescription {
+	at := slices.IndexFunc(c.prepared, func(d *pgconn.StatementDescription) bool { return d.SQL == question.Text })
+	if at < 0 {
+		return nil
+	}
+	return c.prepared[at]
 }
 
 // prelude is what goes before a question in its transaction. Whether it may write has to be said first of all.
@@ -356,8 +366,8 @@ func (c *conn) receive(pipeline *pgconn.Pipeline, question collect.Question, nam
 			}
 			return nil
 		case *pgconn.StatementDescription:
-			result.Name = name // which the library leaves to us
-			c.prepared[question.Text] = c.shared.share(question.Text, result)
+			result.Name, result.SQL = name, question.Text // which the library leaves to us
+			c.prepared = append(c.prepared, c.shared.share(result))
 		case *pgconn.ResultReader:
 			if skip--; skip < 0 {
 				handed = true
@@ -404,10 +414,10 @@ func ownFailure(err error) bool {
 // came too early for it; the next one prepares it anew under another name.
 func (c *conn) forgetIfStale(question collect.Question, name string, err error) error {
 	var pgErr *pgconn.PgError
-	if name != "" || c.prepared[question.Text] == nil || !errors.As(err, &pgErr) || pgErr.Code != "0A000" {
+	if name != "" || c.known(question) == nil || !errors.As(err, &pgErr) || pgErr.Code != "0A000" {
 		return err
 	}
-	delete(c.prepared, question.Text)
+	c.prepared = slices.DeleteFunc(c.prepared, func(d *pgconn.StatementDescription) bool { return d.SQL == question.Text })
 	return fault.Wrap(fault.Busy, "the server changes what it answers", err)
 }
 

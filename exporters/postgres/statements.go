@@ -19,21 +19,21 @@ type descriptions struct {
 
 // share gives the known description of a statement where it is the same as a new one, which is not changed any more. Without
 // descriptions nothing is shared.
-func (d *descriptions) share(text string, now *pgconn.StatementDescription) *pgconn.StatementDescription {
+func (d *descriptions) share(now *pgconn.StatementDescription) *pgconn.StatementDescription {
 	if d == nil {
 		return now
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.known[text]
+	before := d.known[now.SQL]
 	switch {
-	case before != nil && before.Name == now.Name && before.SQL == now.SQL && slices.Equal(before.ParamOIDs, now.ParamOIDs) && slices.Equal(before.Fields, now.Fields):
+	case before != nil && before.Name == now.Name && slices.Equal(before.ParamOIDs, now.ParamOIDs) && slices.Equal(before.Fields, now.Fields):
 		return before
 	case before == nil && len(d.known) >= maxDescriptions:
 		return now
 	case d.known == nil:
 		d.known = map[string]*pgconn.StatementDescription{}
 	}
-	d.known[text] = now
+	d.known[now.SQL] = now
 	return now
 }
