@@ -138,7 +138,7 @@ func (l *lines) connect(ctx context.Context, to *url.URL) (*line, error) {
 
 // leave takes a connection back, to be kept if it can be used again, and closes those that were idle for long.
 func (l *lines) leave(on *line, usable bool) {
-	<-l.places
+	defer func() { <-l.places }() // not before: who gets the place is to find the connection
 	on.used = time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -206,6 +206,25 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
+// There are never more connections than places, however many ask.
+func TestConnectionsBounded(t *testing.T) {
+	s, c := talk(t, 2, func(int32, *http.Request) string { return good() })
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			for range 100 {
+				if err := get(t, c); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if s.connections.Load() != 2 {
+		t.Errorf("%d connections, want 2", s.connections.Load())
+	}
+}
+
 // Idle connections have no goroutines, are bounded, and end with the client; one that is in use then is not kept.
 func TestIdle(t *testing.T) {
 	const connections = 8
