@@ -20,7 +20,9 @@ import (
 // they bring about is shown by the tests in a folder. `make` with a target is asked what it would do (make -n): its targets
 // are what make test runs, and write into the repository. What is for systemd runs in a machine, see machine_test.go.
 var elsewhere = []struct{ program, tests, reason string }{
-	{"docker", "e2e/container", "needs a daemon and images of others"},
+	{"docker build", "e2e/container", "needs a daemon and the image of Go"},
+	{"docker buildx", "e2e/container", "needs a daemon and the image of Go"},
+	{"docker compose", "e2e/container", "needs a daemon and images of others"},
 	{"go", "e2e/docs", "compiles; writing_test.go builds and runs the example, and make test the rest"},
 	{"git", "e2e/release", "clones from GitHub; the test clones from here"},
 	{"gh", "e2e/release", "asks GitHub for what it has attested"},
@@ -101,6 +103,7 @@ func (w *world) makePrograms(t *testing.T) {
 		"blackbox_exporter":  serve + " $REPOSITORY/.cache/peer/blackbox_exporter 9115",
 		"prometheus":         serve + " " + tool(t, "prometheus") + " 9090",
 		"promtool":           tool(t, "promtool"),
+		"docker":             filepath.Join(here, "testdata", "docker.sh") + " " + serve,
 		"make":               filepath.Join(here, "testdata", "make.sh"),
 		"helm":               w.root + "/.cache/tools/helm",
 		"kubectl":            filepath.Join(here, "testdata", "kubectl.sh") + " " + w.root + "/.cache/tools/kubectl",
@@ -191,6 +194,11 @@ func (w *world) shell(t *testing.T, d *document, script string) map[int]string {
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	shell.Dir = w.clone(t)
+	if d.path == "docs/containers.md" { // what it mounts; elsewhere an exporter would find and read it
+		must(t, os.WriteFile(shell.Dir+"/monitor_password", []byte(secret+"\n"), 0o640))
+		must(t, os.WriteFile(shell.Dir+"/postgres_exporter.yml", []byte("targets: [{uri: 'db.example.com:5432/postgres?sslmode=verify-full', "+
+			"user: monitor, password: {file: /run/secrets/monitor_password}}]\n"), 0o644))
+	}
 	shell.Env = slices.Concat(w.environment(), []string{"PATH=" + os.Getenv("PATH")}, assumed[d.path])
 	shell.WaitDelay = time.Second
 	out, err := shell.CombinedOutput()
