@@ -89,8 +89,12 @@ func replayed(t *testing.T, w world, probe func(string) string, want map[string]
 	if err := w.replay.Close(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d questions; %d families; with reading the pages and the race detector, %s for a scrape",
-		cold, len(want), (processor(t)-before)/(scrapes*3))
+	series := 0
+	for _, family := range want {
+		series += len(family.Metric)
+	}
+	t.Logf("%d questions; %d families, %d series; with reading the pages and the race detector, %s for a scrape",
+		cold, len(want), series, (processor(t)-before)/(scrapes*3))
 }
 
 // same compares how many series the families of two pages have.
