@@ -1,4 +1,4 @@
-// Draws the dashboard that the page is served with, all rows open, and says in window.drawn how high it is.
+// Draws the dashboard that the page is served with, its rows open where they have data, and says in window.drawn how high it is.
 import { css, Global } from '@emotion/react';
 import { ThemeContext } from '@grafana/data';
 import { GlobalStyles, PanelChrome } from '@grafana/ui';
@@ -13,17 +13,27 @@ const line = 38; // of Grafana's grid, in pixels
 const column = (width - 16) / 24;
 const top = 80;
 
-// open gives all panels, those of collapsed rows below their row.
-function open(panels) {
+// fill gives a panel with its data.
+async function fill(raw) {
+  if (raw.type === 'row') return { panel: raw, frames: [] };
+  const panel = complete(raw);
+  return { panel, frames: await prepare(panel, await readPanel(panel, range, variables, panel.gridPos.w * column)) };
+}
+
+// arrange gives all panels in their places, those of collapsed rows below their row unless none of them has data.
+async function arrange(panels) {
   const all = [];
   let shift = 0;
-  for (const panel of panels) {
-    all.push({ ...panel, gridPos: { ...panel.gridPos, y: panel.gridPos.y + shift } });
-    for (const inner of panel.panels ?? []) {
-      all.push({ ...inner, gridPos: { ...inner.gridPos, y: inner.gridPos.y + shift } });
-    }
-    const bottom = Math.max(0, ...(panel.panels ?? []).map((inner) => inner.gridPos.y + inner.gridPos.h));
-    if (bottom) shift += bottom - panel.gridPos.y - 1;
+  const add = ({ panel, frames }) =>
+    all.push({ panel: { ...panel, gridPos: { ...panel.gridPos, y: panel.gridPos.y + shift } }, frames });
+  for (const raw of panels) {
+    const inner = [];
+    for (const one of raw.panels ?? []) inner.push(await fill(one));
+    const opened = inner.some(({ frames }) => frames.some((frame) => frame.length > 0));
+    add(await fill({ ...raw, opened }));
+    if (!opened) continue;
+    inner.forEach(add);
+    shift += Math.max(...inner.map(({ panel: { gridPos } }) => gridPos.y + gridPos.h)) - raw.gridPos.y - 1;
   }
   return all;
 }
@@ -34,7 +44,12 @@ function place({ x, y, w, h }) {
 
 function Panel({ panel, frames, range }) {
   const style = place(panel.gridPos);
-  if (panel.type === 'row') return <div style={{ ...style, fontSize: 16, paddingTop: 4 }}>⌄ {panel.title}</div>;
+  if (panel.type === 'row')
+    return (
+      <div style={{ ...style, fontSize: 16, paddingTop: 4 }}>
+        {panel.opened ? '⌄' : '›'} {panel.title}
+      </div>
+    );
   return (
     <div style={style}>
       <PanelChrome width={style.width} height={style.height} title={panel.title} description={panel.description}>
@@ -75,13 +90,7 @@ const minutes = Number(parameters.get('minutes'));
 const range = { from: to - minutes * 60e3, to, step: minutes > 60 ? 15e3 : 2e3 };
 const dashboard = await (await fetch('/dashboard.json')).json();
 const variables = await readVariables(dashboard.templating.list, range);
-const items = [];
-for (const raw of open(dashboard.panels)) {
-  const panel = raw.type === 'row' ? raw : complete(raw);
-  const frames =
-    raw.type === 'row' ? [] : await prepare(panel, await readPanel(panel, range, variables, panel.gridPos.w * column));
-  items.push({ panel, frames });
-}
+const items = await arrange(dashboard.panels);
 createRoot(document.getElementById('root')).render(<Page {...{ dashboard, items, range }} />);
 const height = Math.max(...items.map(({ panel: { gridPos } }) => gridPos.y + gridPos.h)) * line + top + 30;
 setTimeout(() => (window.drawn = Math.ceil(height)), 2500); // Grafana's components draw themselves in several steps
