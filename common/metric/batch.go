@@ -223,10 +223,30 @@ func (c *column) follows(set *Set) bool {
 // Compact gives back the memory that only adding samples takes, of a batch that is kept. It must take none afterwards.
 func (b *Batch) Compact() {
 	b.shapes, b.values, b.recent = nil, nil, nil
+	b.compactSets()
 	for _, c := range b.order {
 		c.seen, c.leader = nil, nil
 		c.values, c.sets, c.created = exact(c.values), exact(c.sets), exact(c.created)
 		c.hists, c.sums = exact(c.hists), exact(c.sums)
+	}
+}
+
+// compactSets has the values of all sets in memory of just their size.
+func (b *Batch) compactSets() {
+	var sets []*Set
+	count := 0
+	for _, c := range b.order {
+		for _, set := range c.sets {
+			if set.first == c { // else it has been met
+				sets, count = append(sets, set), count+len(set.values)
+			}
+		}
+	}
+	values := make([]string, 0, count)
+	for _, set := range sets {
+		from := len(values)
+		values = append(values, set.values...)
+		set.values = values[from:len(values):len(values)]
 	}
 }
 
