@@ -42,18 +42,28 @@ type Batch struct {
 	recent   []string // of the last set
 }
 
-// column holds the samples of one family.
+// column holds the samples of one family. There are very many of few samples.
 type column struct {
-	family  *Family
-	values  []float64
-	sets    []*Set
+	family *Family
+	sets   []*Set
+	values []float64
+	more   *more
+	index  *index // while samples are added
+}
+
+// more is what most columns have not.
+type more struct {
 	created []float64 // Unix seconds, 0 where unknown; ends with the last sample that has one
 	hists   []*HistogramValue
 	sums    []*SummaryValue
-	seen    map[uint64]int32
+}
+
+// index finds sets of labels that a column has already.
+type index struct {
+	seen map[uint64]int32
 
 	// The columns of a table mostly have the samples of the same rows. While this column's sets are among those of
-	// another, in the same order, they are distinct as those are, and need no index.
+	// another, in the same order, they are distinct as those are, and need no map.
 	leader *column
 	cursor int // where to look on in the leader's sets
 }
@@ -105,10 +115,11 @@ func (b *Batch) AddSet(f *Family, value, created float64, set *Set) {
 	}
 	c.values = append(c.values, value)
 	if created > 0 && created < maxCreated {
-		for len(c.created) < len(c.values)-1 {
-			c.created = append(c.created, 0)
+		m := c.rare()
+		for len(m.created) < len(c.values)-1 {
+			m.created = append(m.created, 0)
 		}
-		c.created = append(c.created, created)
+		m.created = append(m.created, created)
 	}
 }
 
@@ -123,7 +134,7 @@ func (b *Batch) AddHistogram(f *Family, h *HistogramValue, labels ...string) {
 	}
 	c := b.column(f)
 	if b.admit(c, b.Set(f.Labels, labels...)) {
-		c.hists = append(c.hists, h)
+		c.rare().hists = append(c.rare().hists, h)
 	}
 }
 
@@ -131,8 +142,16 @@ func (b *Batch) AddHistogram(f *Family, h *HistogramValue, labels ...string) {
 func (b *Batch) AddSummary(f *Family, s *SummaryValue, labels ...string) {
 	c := b.column(f)
 	if b.admit(c, b.Set(f.Labels, labels...)) {
-		c.sums = append(c.sums, s)
+		c.rare().sums = append(c.rare().sums, s)
 	}
+}
+
+// rare gives what most columns have not, to be added to.
+func (c *column) rare() *more {
+	if c.more == nil {
+		c.more = &more{}
+	}
+	return c.more
 }
 
 func (b *Batch) column(f *Family) *column {
@@ -187,36 +206,37 @@ func (b *Batch) admit(c *column, set *Set) bool {
 // duplicate tells whether the column has a sample with these labels.
 func (c *column) duplicate(set *Set) bool {
 	if len(c.sets) == 0 {
-		c.leader = set.first
+		c.index = &index{leader: set.first}
 	}
-	if c.follows(set) || len(c.sets) == 0 {
+	x := c.index
+	if x.follows(set) || len(c.sets) == 0 {
 		return false
 	}
-	if c.seen == nil {
-		c.seen = make(map[uint64]int32, 2*len(c.sets))
+	if x.seen == nil {
+		x.seen = make(map[uint64]int32, 2*len(c.sets))
 		for i, before := range c.sets {
-			c.seen[before.hash] = int32(i)
+			x.seen[before.hash] = int32(i)
 		}
 	}
-	at, found := c.seen[set.hash]
+	at, found := x.seen[set.hash]
 	if !found {
-		c.seen[set.hash] = int32(len(c.sets))
+		x.seen[set.hash] = int32(len(c.sets))
 		return false
 	}
 	return c.sets[at].equal(set)
 }
 
 // follows tells whether the leader has the set too, after all those that it was asked for before.
-func (c *column) follows(set *Set) bool {
-	if c.leader == nil {
+func (x *index) follows(set *Set) bool {
+	if x.leader == nil {
 		return false
 	}
-	ahead := slices.Index(c.leader.sets[c.cursor:], set)
+	ahead := slices.Index(x.leader.sets[x.cursor:], set)
 	if ahead < 0 {
-		c.leader = nil
+		x.leader = nil
 		return false
 	}
-	c.cursor += ahead + 1
+	x.cursor += ahead + 1
 	return true
 }
 
@@ -225,9 +245,7 @@ func (b *Batch) Compact() {
 	b.shapes, b.values, b.recent = nil, nil, nil
 	b.compactSets()
 	for _, c := range b.order {
-		c.seen, c.leader = nil, nil
-		c.values, c.sets, c.created = exact(c.values), exact(c.sets), exact(c.created)
-		c.hists, c.sums = exact(c.hists), exact(c.sums)
+		c.values, c.sets, c.index = exact(c.values), exact(c.sets), nil
 	}
 }
 

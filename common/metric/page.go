@@ -192,9 +192,9 @@ func (b *builder) append(c *column, i int) {
 	m.Label = b.set(c.sets[i])
 	switch c.family.Type {
 	case Histogram:
-		m.Histogram = c.hists[i].proto()
+		m.Histogram = c.more.hists[i].proto()
 	case Summary:
-		m.Summary = c.sums[i].proto()
+		m.Summary = c.more.sums[i].proto()
 	case Counter:
 		m.Counter = at0(&b.counters, at, cap(b.metrics))
 		m.Counter.Value, m.Counter.CreatedTimestamp = &c.values[i], c.createdAt(i)
@@ -238,10 +238,10 @@ func (c *column) createdAt(i int) *timestamppb.Timestamp {
 
 // since tells when a counter began.
 func (c *column) since(i int) (time.Time, bool) {
-	if i >= len(c.created) || c.created[i] <= 0 {
+	if c.more == nil || i >= len(c.more.created) || c.more.created[i] <= 0 {
 		return time.Time{}, false
 	}
-	seconds, fraction := math.Modf(c.created[i])
+	seconds, fraction := math.Modf(c.more.created[i])
 	return time.Unix(int64(seconds), int64(fraction*1e9)), true
 }
 

@@ -89,9 +89,9 @@ func (t *textWriter) family(parts run) {
 		t.setLabels(c.sets[i])
 		switch first.Type {
 		case Histogram:
-			t.histogram(first.Name, c.hists[i])
+			t.histogram(first.Name, c.more.hists[i])
 		case Summary:
-			t.summary(first.Name, c.sums[i])
+			t.summary(first.Name, c.more.sums[i])
 		case Gauge, Counter, Unknown:
 			t.sample(first.Name, "", c.values[i])
 			if first.Type == Counter {
