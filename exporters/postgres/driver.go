@@ -98,6 +98,7 @@ func (d *driver) open(ctx context.Context) (*conn, error) {
 		c.abandon()
 		return nil, err
 	}
+	config.RuntimeParams, config.Fallbacks = nil, nil // they have served, and the connection keeps its configuration
 	return c, nil
 }
 

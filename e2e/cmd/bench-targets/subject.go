@@ -14,7 +14,7 @@ import (
 // Phases beside that of the load.
 const (
 	few       = 100              // targets that are scraped before all are, or stall
-	more      = 200              // that stall beside them
+	more      = 400              // that stall beside them
 	rest      = 10 * time.Second // until what is idle is looked at
 	every     = 5 * time.Second  // is looked at what is used, under load
 	warm      = 2 * time.Minute  // until what is used must not grow
