@@ -182,13 +182,15 @@ func (t *textWriter) histogram(name string, h *HistogramValue) {
 		t.beginWith(name, "_bucket", model.BucketLabel, bound)
 		t.line = append(t.appendCount(t.line, count), '\n')
 	}
-	if ends := len(h.Bounds); ends == 0 || !math.IsInf(h.Bounds[ends-1], +1) {
+	ends := len(h.Bounds)
+	count += h.Counts[ends]
+	if ends == 0 || !math.IsInf(h.Bounds[ends-1], +1) {
 		t.beginWith(name, "_bucket", model.BucketLabel, "+Inf")
-		t.line = append(t.appendCount(t.line, h.Count()), '\n')
+		t.line = append(t.appendCount(t.line, count), '\n')
 	}
 	t.sample(name, "_sum", h.Sum)
 	t.begin(name, "_count")
-	t.line = append(t.appendCount(t.line, h.Count()), '\n')
+	t.line = append(t.appendCount(t.line, count), '\n')
 }
 
 // setBounds writes the bounds of a histogram, which mostly are those of the one before.
