@@ -120,7 +120,7 @@ type Command func(stdout, stderr io.Writer) (int, error)
 type Setup struct {
 	Targets    []Target
 	Dependents []health.Dependent                           // HTTP services that are watched beside the targets
-	Probe      func(query url.Values) (Target, error)       // nil where nothing allows /probe
+	Probe      func(query url.Values) (Probed, error)       // nil where nothing allows /probe
 	Discover   func(context.Context) ([]TargetGroup, error) // nil where there is nothing to find
 	Warnings   []string
 }
@@ -130,6 +130,13 @@ type Setup struct {
 type Target struct {
 	collect.Spec
 	Key string
+}
+
+// Probed is a target that /probe is asked for. Each request names it anew, and mostly it is one that is kept: it is
+// described only where it is not.
+type Probed struct {
+	Key      string // as that of a Target
+	Describe func() (collect.Spec, error)
 }
 
 // TargetGroup is what Prometheus' http_sd_configs take: targets with labels of their own.

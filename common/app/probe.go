@@ -72,14 +72,7 @@ func (s *server) probe(w http.ResponseWriter, r *http.Request) {
 	}
 	wanted, err := setup.Probe(r.URL.Query())
 	if err != nil {
-		s.refused.Inc()
-	}
-	switch {
-	case errors.Is(err, ErrNotAllowed):
-		http.Error(w, err.Error(), http.StatusForbidden)
-		return
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		s.refuse(w, err)
 		return
 	}
 	ctx, cancel := budget(r, *s.timeout)
@@ -88,9 +81,24 @@ func (s *server) probe(w http.ResponseWriter, r *http.Request) {
 		s.narrate(ctx, w, r, narrator)
 		return
 	}
+	target, err := s.targets.probe(wanted)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
 	page := &metric.Page{}
-	s.targets.probe(wanted).Scrape(ctx).AddTo(page)
+	target.Scrape(ctx).AddTo(page)
 	s.renderer.write(w, r, page)
+}
+
+// refuse answers a query that names no target, or one that is not allowed.
+func (s *server) refuse(w http.ResponseWriter, err error) {
+	s.refused.Inc()
+	code := http.StatusBadRequest
+	if errors.Is(err, ErrNotAllowed) {
+		code = http.StatusForbidden
+	}
+	http.Error(w, err.Error(), code)
 }
 
 // narrate looks at the target that the query names and tells a person what happened.

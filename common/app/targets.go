@@ -51,7 +51,7 @@ func (t *targets) apply(setup *Setup) {
 			before = slices.Delete(slices.Clone(before), at, at+1)
 			continue
 		}
-		t.static = append(t.static, t.make(wanted))
+		t.static = append(t.static, t.make(wanted.Spec, wanted.Key))
 	}
 	for t.order.Len() > 0 { // what allows a probe may have changed
 		before = append(before, t.forget(t.order.Front()))
@@ -60,8 +60,8 @@ func (t *targets) apply(setup *Setup) {
 	closeAll(before)
 }
 
-func (t *targets) make(wanted Target) *kept {
-	return &kept{Target: collect.NewTarget(wanted.Spec, t.self, t.log), key: wanted.Key, used: time.Now()}
+func (t *targets) make(spec collect.Spec, key string) *kept {
+	return &kept{Target: collect.NewTarget(spec, t.self, t.log), key: key, used: time.Now()}
 }
 
 func closeAll(old []*kept) {
@@ -85,20 +85,36 @@ func (t *targets) all() []*kept {
 }
 
 // probe gives the target that /probe was asked for, with the connection that an earlier probe left.
-func (t *targets) probe(wanted Target) *kept {
-	t.mu.Lock()
-	at := t.probed[wanted.Key]
-	if at == nil {
-		at = t.order.PushBack(t.make(wanted))
-		t.probed[wanted.Key] = at
+func (t *targets) probe(wanted Probed) (*kept, error) {
+	k, idle := t.use(wanted.Key, nil)
+	if k == nil {
+		spec, err := wanted.Describe() // which may read files: no other target waits for it
+		if err != nil {
+			return nil, err
+		}
+		k, idle = t.use(wanted.Key, &spec)
 	}
-	k := at.Value.(*kept)
+	closeAll(idle)
+	return k, nil
+}
+
+// use takes note that the probed target of a key is asked for, and makes it where there is none and a description is
+// given. It gives those that are to be closed, too.
+func (t *targets) use(key string, spec *collect.Spec) (k *kept, idle []*kept) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := t.probed[key]
+	switch {
+	case at == nil && spec == nil:
+		return nil, nil
+	case at == nil:
+		at = t.order.PushBack(t.make(*spec, key))
+		t.probed[key] = at
+	}
+	k = at.Value.(*kept)
 	k.used = time.Now()
 	t.order.MoveToBack(at)
-	idle := t.evict()
-	t.mu.Unlock()
-	closeAll(idle)
-	return k
+	return k, t.evict()
 }
 
 // evict takes out the probed targets that were not asked for in a while, and the longest idle ones above the bound.

@@ -23,9 +23,17 @@ func (nowhere) Classify(err error) fault.Kind { return fault.Of(err) }
 func TestProbedTargetsAreBounded(t *testing.T) {
 	all := newTargets(collect.NewSelf("x", nil), slog.New(slog.DiscardHandler), 2)
 	defer all.close()
+	described := 0
 	probe := func(n int) *kept {
 		key := fmt.Sprint(n)
-		return all.probe(Target{Spec: collect.Spec{Name: key, Service: key, Driver: nowhere{}}, Key: key})
+		k, err := all.probe(Probed{Key: key, Describe: func() (collect.Spec, error) {
+			described++
+			return collect.Spec{Name: key, Service: key, Driver: nowhere{}}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
 	}
 	first, second := probe(1), probe(2)
 	if probe(1) != first {
@@ -40,6 +48,12 @@ func TestProbedTargetsAreBounded(t *testing.T) {
 	}
 	if result := second.Scrape(t.Context()); result.Fault != fault.Busy {
 		t.Errorf("a forgotten target was not closed: %q", result.Fault)
+	}
+	if described != 4 { // 1, 2, 3, and 2 again after it was forgotten
+		t.Errorf("targets were described %d times", described)
+	}
+	if _, err := all.probe(Probed{Key: "4", Describe: func() (collect.Spec, error) { return collect.Spec{}, ErrNotAllowed }}); err != ErrNotAllowed {
+		t.Errorf("what cannot be described is asked: %v", err)
 	}
 	if len(all.probed) != 2 || all.order.Len() != 2 {
 		t.Errorf("%d targets are kept, in an order of %d", len(all.probed), all.order.Len())

@@ -350,7 +350,7 @@ func address(parsed *pgconn.Config) string {
 }
 
 // prober gives the function behind /probe, or nil where no module lists a target.
-func (l loader) prober(modules map[string]authModule) (func(url.Values) (app.Target, error), error) {
+func (l loader) prober(modules map[string]authModule) (func(url.Values) (app.Probed, error), error) {
 	open := false
 	for name, module := range modules {
 		if module.Type != "" && module.Type != "userpass" {
@@ -364,22 +364,22 @@ func (l loader) prober(modules map[string]authModule) (func(url.Values) (app.Tar
 	if !open {
 		return nil, nil
 	}
-	return func(query url.Values) (app.Target, error) { return l.probe(modules, query) }, nil
+	return func(query url.Values) (app.Probed, error) { return l.probe(modules, query) }, nil
 }
 
-// probe makes the target that a query names. It may name host, port and database, and nothing else: options and
+// probe reads the target that a query names. It may name host, port and database, and nothing else: options and
 // credentials come from the module, and only for the targets that the module lists.
-func (l loader) probe(modules map[string]authModule, query url.Values) (app.Target, error) {
+func (l loader) probe(modules map[string]authModule, query url.Values) (app.Probed, error) {
 	module, known := modules[query.Get("auth_module")]
 	if !known {
-		return app.Target{}, errors.New("auth_module must name one of the configuration's auth_modules")
+		return app.Probed{}, errors.New("auth_module must name one of the configuration's auth_modules")
 	}
 	host, port, database, err := parseProbeTarget(query.Get("target"))
 	if err != nil {
-		return app.Target{}, err
+		return app.Probed{}, err
 	}
 	if !app.Allowed(module.Targets, host, port) {
-		return app.Target{}, app.ErrNotAllowed
+		return app.Probed{}, app.ErrNotAllowed
 	}
 	options := url.Values{}
 	for key, value := range module.Options {
@@ -387,13 +387,18 @@ func (l loader) probe(modules map[string]authModule, query url.Values) (app.Targ
 	}
 	uri := url.URL{Host: net.JoinHostPort(host, port), Path: "/" + database, RawQuery: options.Encode()}
 	s := source{URI: config.SecretValue(strings.TrimPrefix(uri.String(), "//")), User: config.SecretValue(module.UserPass.Username), Password: module.UserPass.Password}
+	return app.Probed{Key: query.Get("auth_module") + "\x00" + uri.String(), Describe: func() (collect.Spec, error) { return l.probed(s) }}, nil
+}
+
+// probed describes a target of /probe.
+func (l loader) probed(s source) (collect.Spec, error) {
 	parsed, err := s.settings()
 	if err != nil {
-		return app.Target{}, err
+		return collect.Spec{}, err
 	}
 	spec, err := l.spec(parsed, &driver{settings: s.settings, statement: l.timeout / 2, guard: app.GuardAddress, shared: l.described})
 	spec.Service = address(parsed)
-	return app.Target{Spec: spec, Key: query.Get("auth_module") + "\x00" + uri.String()}, err
+	return spec, err
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.$-]*$`)

@@ -149,20 +149,21 @@ func (l loader) target(s source) (app.Target, error) {
 	if s.Health == nil {
 		s.Health = &l.flags.write
 	}
-	target, err := l.make(s)
+	s = l.complete(s)
+	_, spec, err := l.spec(s)
 	if err != nil && s.Service != "" {
-		return target, fmt.Errorf("target %s: %w", s.Service, err)
+		err = fmt.Errorf("target %s: %w", s.Service, err)
 	}
 	switch {
 	case s.Service != "":
-		target.Service = s.Service
+		spec.Service = s.Service
 	case l.labelled: // the name of the kind of server would not tell one from another
-		target.Service = target.Name
+		spec.Service = spec.Name
 	}
 	if l.labelled {
-		target.Labels = []metric.Label{{Name: "target", Value: target.Name}}
+		spec.Labels = []metric.Label{{Name: "target", Value: spec.Name}}
 	}
-	return target, err
+	return app.Target{Spec: spec, Key: s.key()}, err
 }
 
 // collectors makes those that are wanted.
@@ -181,8 +182,8 @@ func (l *loader) share() error {
 	return err
 }
 
-// make makes a target of a source.
-func (l loader) make(s source) (app.Target, error) {
+// complete adds to a source what the flags and the password file say of it.
+func (l loader) complete(s source) source {
 	s.timeout = l.flags.timeout
 	if l.flags.setClientName {
 		s.clientName = "redis_exporter"
@@ -190,18 +191,23 @@ func (l loader) make(s source) (app.Target, error) {
 	if s.Password.IsZero() {
 		s.Password = l.passwords.find(s)
 	}
+	return s
+}
+
+// spec describes a target, and gives its driver apart.
+func (l loader) spec(s source) (*driver, collect.Spec, error) {
 	parsed, err := s.settings()
 	if err != nil {
-		return app.Target{}, err
+		return nil, collect.Spec{}, err
 	}
 	write, err := s.Health.probes()
 	if err != nil {
-		return app.Target{}, err
+		return nil, collect.Spec{}, err
 	}
 	all := l.shared
 	if all == nil {
 		if all, err = l.collectors(); err != nil {
-			return app.Target{}, err
+			return nil, collect.Spec{}, err
 		}
 	}
 	name := cmp.Or(parsed.found.name, parsed.address)
@@ -215,7 +221,7 @@ func (l loader) make(s source) (app.Target, error) {
 	if l.flags.roleLabel {
 		spec.Identified = roleLabel
 	}
-	return app.Target{Spec: spec, Key: s.key()}, nil
+	return d, spec, nil
 }
 
 // roleLabel names the role of a server, as the server does.

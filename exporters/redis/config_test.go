@@ -282,7 +282,11 @@ func TestProbe(t *testing.T) {
 		got := "closed"
 		if setup.Probe != nil {
 			query, _ := url.ParseQuery(test.query)
-			target, err := setup.Probe(query)
+			named, err := setup.Probe(query)
+			var target collect.Spec
+			if err == nil {
+				target, err = named.Describe()
+			}
 			if err != nil {
 				got = err.Error()
 				if errors.Is(err, app.ErrNotAllowed) {

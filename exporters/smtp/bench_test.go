@@ -33,11 +33,8 @@ func BenchmarkProbe(b *testing.B) {
 	self := collect.NewSelf("smtp", nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		target, err := setup.Probe(url.Values{"target": {address}, "module": {"x"}})
-		if err != nil {
-			b.Fatal(err)
-		}
-		t := collect.NewTarget(target.Spec, self, slog.New(slog.DiscardHandler))
+		target := probed(b, setup, url.Values{"target": {address}, "module": {"x"}})
+		t := collect.NewTarget(target, self, slog.New(slog.DiscardHandler))
 		r := t.Scrape(context.Background())
 		if !r.Up {
 			b.Fatal(r.Err)

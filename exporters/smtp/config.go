@@ -224,25 +224,26 @@ func (l *loader) open() bool {
 	return false
 }
 
-// probe makes the target that a query names. It may name a module and a host with a port, and nothing else.
-func (l *loader) probe(query url.Values) (app.Target, error) {
+// probe reads the target that a query names. It may name a module and a host with a port, and nothing else.
+func (l *loader) probe(query url.Values) (app.Probed, error) {
 	m, err := l.known(query.Get("module"))
 	if err != nil {
-		return app.Target{}, err
+		return app.Probed{}, err
 	}
 	p, err := parsePlace(query.Get("target"), m, false)
 	if err != nil {
-		return app.Target{}, err
+		return app.Probed{}, err
 	}
 	guard := l.allowance(m)
 	if !guard.allowsName(p) {
-		return app.Target{}, app.ErrNotAllowed
+		return app.Probed{}, app.ErrNotAllowed
 	}
-	d := l.driver(m, p)
-	d.guard = guard
-	all := d.collectors()
-	return app.Target{Key: "probe\x00" + l.file.Resolver + "\x00" + p.String() + "\x00" + m.key(), Spec: collect.Spec{
-		Name: p.String() + " " + m.name, Service: p.String(), Database: p.host, Driver: d, Collectors: l.wanted(all),
+	return app.Probed{Key: "probe\x00" + l.file.Resolver + "\x00" + p.String() + "\x00" + m.key(), Describe: func() (collect.Spec, error) {
+		d := l.driver(m, p)
+		d.guard = guard
+		return collect.Spec{
+			Name: p.String() + " " + m.name, Service: p.String(), Database: p.host, Driver: d, Collectors: l.wanted(d.collectors()),
+		}, nil
 	}}, nil
 }
 

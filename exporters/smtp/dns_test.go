@@ -57,10 +57,7 @@ modules: {x: {mx: true, port: %s, tls: none, timeout: 2s, preferred_ip_protocol:
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := setup.Probe(url.Values{"target": {"d.test"}, "module": {"x"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := probed(t, setup, url.Values{"target": {"d.test"}, "module": {"x"}})
 	_, page := look(t, target, 8*time.Second)
 	const wanted = `smtp_dns_addresses{family="4",mx="bad.test"} 1
 smtp_dns_addresses{family="4",mx="good.signed.test"} 1
@@ -122,10 +119,7 @@ func TestDNSSilence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := setup.Probe(url.Values{"target": {server.Addr}, "module": {"x"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := probed(t, setup, url.Values{"target": {server.Addr}, "module": {"x"}})
 	_, page := look(t, target, 20*time.Second)
 	want(t, page, "smtp_up 1", `smtp_exporter_collector_success{collector="dns"} 1`, `smtp_dns_check_success{check="addresses"} 1`, `smtp_dns_addresses{family="4"} 1`,
 		`smtp_dns_check_failure_info{check="spf",reason="timeout"} 1`, `smtp_dns_check_failure_info{check="mx",reason="timeout"} 1`,
@@ -145,10 +139,7 @@ func TestDNSGuard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := setup.Probe(url.Values{"target": {"h.signed.test:" + port}, "module": {"x"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := probed(t, setup, url.Values{"target": {"h.signed.test:" + port}, "module": {"x"}})
 	_, page := look(t, target, 5*time.Second)
 	want(t, page, `smtp_dns_check_failure_info{check="mta_sts",reason="not_allowed"} 1`, `smtp_dns_check_failure_info{check="tlsa",reason="no_certificate"} 1`)
 }
@@ -196,7 +187,7 @@ func TestDoctorBeyond(t *testing.T) {
 			t.Errorf("%q is not among %q", problem, findings)
 		}
 	}
-	r, page := look(t, setup.Targets[0], 5*time.Second)
+	r, page := look(t, setup.Targets[0].Spec, 5*time.Second)
 	want(t, page, "smtp_up 1", `smtp_exporter_collector_success{collector="queue"} 0`)
 	if series(page, "smtp_queue") != "" || r.Fault != fault.None {
 		t.Errorf("%s\n%v", page, r.Err)

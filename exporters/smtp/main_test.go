@@ -209,10 +209,24 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// look scrapes a target and gives the result with its page.
-func look(t *testing.T, target app.Target, limit time.Duration) (*collect.Result, string) {
+// probed describes the target of a query.
+func probed(t testing.TB, setup *app.Setup, query url.Values) collect.Spec {
 	t.Helper()
-	tt := collect.NewTarget(target.Spec, collect.NewSelf("smtp", nil), slog.New(slog.DiscardHandler))
+	named, err := setup.Probe(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := named.Describe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// look scrapes a target and gives the result with its page.
+func look(t *testing.T, target collect.Spec, limit time.Duration) (*collect.Result, string) {
+	t.Helper()
+	tt := collect.NewTarget(target, collect.NewSelf("smtp", nil), slog.New(slog.DiscardHandler))
 	defer tt.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -266,10 +280,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := setup.Probe(url.Values{"target": {server.Addr}, "module": {"x"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := probed(t, setup, url.Values{"target": {server.Addr}, "module": {"x"}})
 	_, page := look(t, target, 3*time.Second)
 	if err := server.Wait(); err != nil {
 		t.Error(err)
@@ -286,7 +297,7 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, page := look(t, setup.Targets[0], 3*time.Second)
+	r, page := look(t, setup.Targets[0].Spec, 3*time.Second)
 	labels := fmt.Sprintf(`module="smtp",%%starget="%s"`, server.Addr)
 	with := func(more string) string { return fmt.Sprintf(labels, more) }
 	want(t, page, "smtp_up{"+with("")+"} 0", "smtp_probes_total{"+with("")+"} 1",
@@ -305,7 +316,7 @@ func TestImpatientCaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, page := look(t, setup.Targets[0], 400*time.Millisecond)
+	r, page := look(t, setup.Targets[0].Spec, 400*time.Millisecond)
 	want(t, page, `smtp_probe_failure_info{phase="ehlo",reason="timeout"} 1`, "smtp_up 0")
 	if r.Fault != fault.Timeout || r.Health.Connect.Fault != fault.None || r.Health.Ping.Fault != fault.Timeout {
 		t.Errorf("%s, %+v", r.Fault, r.Health)
@@ -376,10 +387,7 @@ modules: {mx: {mx: true, port: %s, until: ehlo, tls: none, timeout: 2s}}
 		{"evil.test", health.Down, fault.Denied, []string{`smtp_probe_failure_info{mx="metadata.test",phase="dns",reason="not_allowed"} 1`}},
 	} {
 		t.Run(c.domain, func(t *testing.T) {
-			target, err := setup.Probe(url.Values{"target": {c.domain}, "module": {"mx"}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			target := probed(t, setup, url.Values{"target": {c.domain}, "module": {"mx"}})
 			r, page := look(t, target, 5*time.Second)
 			want(t, page, c.lines...)
 			if r.Health.Status() != c.status || r.Fault != c.reason {
@@ -399,10 +407,7 @@ func TestNetworks(t *testing.T) {
 	for host, reason := range map[string]string{
 		"in.test": `{phase="connect",reason="refused"}`, "out.test": `{phase="dns",reason="not_allowed"}`, "10.1.2.3": `{phase="dns",reason="not_allowed"}`,
 	} {
-		target, err := setup.Probe(url.Values{"target": {host}, "module": {"x"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		target := probed(t, setup, url.Values{"target": {host}, "module": {"x"}})
 		_, page := look(t, target, 3*time.Second)
 		want(t, page, "smtp_probe_failure_info"+reason+" 1")
 	}

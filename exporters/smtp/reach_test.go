@@ -52,7 +52,7 @@ func pageOf(t *testing.T, configuration string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, page := look(t, setup.Targets[0], 3*time.Second)
+	_, page := look(t, setup.Targets[0].Spec, 3*time.Second)
 	return page
 }
 
@@ -127,11 +127,8 @@ modules:
 			t.Errorf("%s is told of a login that was not tried", untold)
 		}
 	}
-	probed, err := setup.Probe(url.Values{"target": {address}, "module": {"login"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, page = look(t, probed, 3*time.Second)
+	asked := probed(t, setup, url.Values{"target": {address}, "module": {"login"}})
+	_, page = look(t, asked, 3*time.Second)
 	want(t, page, append(refused, "smtp_probe_auth_tried 0", "probe_success 0")...)
 	var story bytes.Buffer
 	if good, err := b.Narrate(t.Context(), url.Values{"target": {address}, "module": {"login"}}, false, &story); good || err != nil || !strings.Contains(story.String(), "refused this login before") {

@@ -281,7 +281,7 @@ func (f filter) compile() (func([]string) []string, error) {
 }
 
 // prober gives the function behind /probe, or nil where no module lists a target.
-func (l loader) prober(modules map[string]module) (func(url.Values) (app.Target, error), error) {
+func (l loader) prober(modules map[string]module) (func(url.Values) (app.Probed, error), error) {
 	open, all := false, map[string]*probed{}
 	for name, m := range modules {
 		p := &probed{module: m, driver: driver{guard: app.GuardAddress, connections: probedConnections}}
@@ -297,7 +297,7 @@ func (l loader) prober(modules map[string]module) (func(url.Values) (app.Target,
 	if !open {
 		return nil, nil
 	}
-	return func(query url.Values) (app.Target, error) { return probe(all, query) }, nil
+	return func(query url.Values) (app.Probed, error) { return probe(all, query) }, nil
 }
 
 // probed is what all servers of a module have in common: there may be thousands.
@@ -329,23 +329,23 @@ func (m module) at(host, port, database string) *url.URL {
 // probedConnections is how many there are at most to a server that /probe is asked for: there may be thousands of these.
 const probedConnections = 2
 
-// probe makes the target that a query names. It may name host, port and database, and nothing else: how to speak with
+// probe reads the target that a query names. It may name host, port and database, and nothing else: how to speak with
 // it and the credentials come from the module, and only for the targets that the module lists.
-func probe(modules map[string]*probed, query url.Values) (app.Target, error) {
+func probe(modules map[string]*probed, query url.Values) (app.Probed, error) {
 	name := query.Get("auth_module")
 	m, known := modules[name]
 	if !known {
-		return app.Target{}, errors.New("auth_module must name one of the configuration's auth_modules")
+		return app.Probed{}, errors.New("auth_module must name one of the configuration's auth_modules")
 	}
 	host, port, database, err := parseProbeTarget(query.Get("target"))
 	if err != nil {
-		return app.Target{}, err
+		return app.Probed{}, err
 	}
 	if !app.Allowed(m.Targets, host, port) {
-		return app.Target{}, app.ErrNotAllowed
+		return app.Probed{}, app.ErrNotAllowed
 	}
 	at := m.at(host, port, database)
-	return app.Target{Spec: m.target(at), Key: name + "\x00" + at.String()}, nil
+	return app.Probed{Key: name + "\x00" + at.String(), Describe: func() (collect.Spec, error) { return m.target(at), nil }}, nil
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alfred-agent-platform/backend-exporters/common/app"
+	"github.com/alfred-agent-platform/backend-exporters/common/collect"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/milvus"
 	"github.com/alfred-agent-platform/backend-exporters/e2e/fakes/qdrant"
 )
@@ -180,14 +181,22 @@ func TestProbe(t *testing.T) {
 		t.Error("no module")
 	}
 	s := serve(t, qdrant.New(qdrant.Options{Key: "hunter2"}))
-	made, err := setup.Probe(url.Values{"target": {strings.TrimPrefix(s.URL, "http://")}, "auth_module": {"m"}})
-	if err != nil {
-		t.Fatal(err)
+	describe := func(target string) (string, collect.Spec) {
+		named, err := setup.Probe(url.Values{"target": {target}, "auth_module": {"m"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec, err := named.Describe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return named.Key, spec
 	}
-	scrape(t, target0(t, made.Spec), 5*time.Second).want(t, "vectordb_up 1", "vectordb_auth_ok 1")
-	other, err := setup.Probe(url.Values{"target": {"127.0.0.1:1"}, "auth_module": {"m"}})
-	if err != nil || other.Key == made.Key || other.Name != "127.0.0.1:1" || other.Driver == made.Driver || other.Collectors[0] != made.Collectors[0] {
-		t.Errorf("servers of one module have the wrong things in common: %+v, %v", other, err)
+	key, made := describe(strings.TrimPrefix(s.URL, "http://"))
+	scrape(t, target0(t, made), 5*time.Second).want(t, "vectordb_up 1", "vectordb_auth_ok 1")
+	otherKey, other := describe("127.0.0.1:1")
+	if otherKey == key || other.Name != "127.0.0.1:1" || other.Driver == made.Driver || other.Collectors[0] != made.Collectors[0] {
+		t.Errorf("servers of one module have the wrong things in common: %+v", other)
 	}
 	if closed, err := load(t, written(t, "auth_modules: {m: {type: qdrant}}")); err != nil || closed.Probe != nil {
 		t.Errorf("/probe is open where no module has targets: %v", err)
