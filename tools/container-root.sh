@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Lays out what is in the image of an exporter, from bin/:  tools/container-root.sh EXPORTER   (such as postgres)
 #
-# The program, the certificates of this system that TLS goes by, names for two users, and the licence. No time zones: all
-# times are in UTC, or seconds.
+# The program, the certificates of this system that TLS goes by, names for two users, the licence, and those of what is
+# linked into the program. No time zones: all times are in UTC, or seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,7 @@ mkdir -p "$root/etc/ssl/certs"
 cp "bin/$exporter-exporter" "$root/exporter"
 cp $certificates "$root/etc/ssl/certs/"
 cp LICENSE "$root/"
+(cd e2e && "${GO:-go}" run ./cmd/release -root .. -notices "../bin/$exporter-exporter") >"$root/THIRD-PARTY-LICENSES.txt"
 printf '%s\n' root:x:0:0:root:/:/sbin/nologin nobody:x:65534:65534:nobody:/:/sbin/nologin >"$root/etc/passwd"
 printf '%s\n' root:x:0: nobody:x:65534: >"$root/etc/group"
 chmod -R u=rwX,go=rX "$root" # also where the umask hides what it makes

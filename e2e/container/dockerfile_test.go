@@ -38,6 +38,7 @@ func TestDockerfile(t *testing.T) {
 	if out := must(t, nil, "go", "version", "-m", filepath.Join(dir, "bin/image/smtp/exporter")); !strings.Contains(out, "GOARCH="+runtime.GOARCH) || !strings.Contains(out, "CGO_ENABLED=0") {
 		t.Errorf("built was %s", out)
 	}
+	checkLicences(t, filepath.Join(dir, "bin/image/smtp"))
 	program, err := os.ReadFile(filepath.Join(dir, "bin/image/smtp/exporter"))
 	check(t, err)
 	for _, stamp := range []string{"7.8.9", "of-the-test"} {

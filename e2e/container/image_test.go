@@ -2,6 +2,7 @@ package container
 
 import (
 	"crypto/x509"
+	"debug/buildinfo"
 	"encoding/pem"
 	"io/fs"
 	"net/http"
@@ -69,7 +70,7 @@ func checkPicture(t *testing.T, exporter string, p picture) {
 	}
 }
 
-// checkFiles wants the program, the certificates, two files of users and the licence in an image; all to be read by anybody,
+// checkFiles wants the program, the certificates, two files of users and the licences in an image; all to be read by anybody,
 // none to be written by anybody but root.
 func checkFiles(t *testing.T, dir string) {
 	t.Helper()
@@ -100,11 +101,35 @@ func checkFiles(t *testing.T, dir string) {
 		}
 		return nil
 	}))
-	if want := []string{"/LICENSE", "/etc/group", "/etc/passwd", "/etc/ssl/certs/ca-certificates.crt", "/exporter"}; !slices.Equal(names, want) {
+	if want := []string{"/LICENSE", "/THIRD-PARTY-LICENSES.txt", "/etc/group", "/etc/passwd", "/etc/ssl/certs/ca-certificates.crt", "/exporter"}; !slices.Equal(names, want) {
 		t.Errorf("the image holds %v, want %v", names, want)
 	}
 	if size > 32<<20 {
 		t.Errorf("the image has %d bytes", size)
+	}
+	checkLicences(t, dir)
+}
+
+// checkLicences wants a licence of each module of others that is in the program of an image, and of Go.
+func checkLicences(t *testing.T, dir string) {
+	t.Helper()
+	info, err := buildinfo.ReadFile(filepath.Join(dir, "exporter"))
+	check(t, err)
+	texts, err := os.ReadFile(filepath.Join(dir, "THIRD-PARTY-LICENSES.txt"))
+	check(t, err)
+	wanted := []string{"std " + strings.TrimPrefix(info.GoVersion, "go")}
+	for _, m := range info.Deps {
+		if !strings.HasPrefix(m.Path, "github.com/alfred-agent-platform/") {
+			wanted = append(wanted, m.Path+" "+m.Version)
+		}
+	}
+	if len(wanted) < 10 {
+		t.Errorf("the program is linked from no more than %v", wanted)
+	}
+	for _, m := range wanted {
+		if !strings.Contains(string(texts), "\n"+m+": ") {
+			t.Errorf("the image has no licence of %s", m)
+		}
 	}
 }
 

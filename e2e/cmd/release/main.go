@@ -4,8 +4,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"errors"
 	"flag"
 	"fmt"
@@ -36,8 +38,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	root := flags.String("root", ".", "folder of the repository")
 	only := flags.String("only", "*", "pattern of what to build, such as 'redis-exporter.*', '*.linux-amd64' or '*.deb'")
 	dirty := flags.Bool("dirty", false, "build although there is what is not committed; the revision then ends in -dirty")
+	of := flags.String("notices", "", "a program that is built already: print the licences of what is linked into it, and build nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *of != "" {
+		return notices(ctx, *root, *of, out)
 	}
 	source, err := readSource(ctx, *root, *dirty)
 	if err != nil {
@@ -114,7 +120,11 @@ func (s *source) release(ctx context.Context, t target, dist string) error {
 	if err != nil {
 		return err
 	}
-	modules, err := s.linked(ctx, t, program)
+	info, err := buildinfo.Read(bytes.NewReader(program))
+	if err != nil {
+		return err
+	}
+	modules, err := linked(info, func(arguments ...string) ([]byte, error) { return s.goTool(ctx, t, arguments...) })
 	if err != nil {
 		return err
 	}

@@ -28,13 +28,12 @@ type module struct {
 	licences      []string // SPDX identifiers, sorted
 }
 
+// runner runs go as it ran to build a program.
+type runner func(arguments ...string) ([]byte, error)
+
 // linked tells which modules of others are in a program, as the program itself says, and under which licences.
-func (s *source) linked(ctx context.Context, t target, program []byte) ([]module, error) {
-	info, err := buildinfo.Read(bytes.NewReader(program))
-	if err != nil {
-		return nil, err
-	}
-	folders, goroot, err := s.packages(ctx, t)
+func linked(info *buildinfo.BuildInfo, run runner) ([]module, error) {
+	folders, goroot, err := packages(info, run)
 	if err != nil {
 		return nil, err
 	}
@@ -48,10 +47,10 @@ func (s *source) linked(ctx context.Context, t target, program []byte) ([]module
 		m := &modules[i]
 		if m.path == "std" {
 			err = m.read(goroot, []string{goroot})
-		} else if at := folders[m.path]; at != nil {
-			err = m.read(at.root, at.folders)
+		} else if at := folders[m.path]; at == nil || at.version != m.version {
+			err = fmt.Errorf("go list does not know it, or not as %s", m.version)
 		} else {
-			err = errors.New("go list does not know it")
+			err = m.read(at.root, at.folders)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.path, err)
@@ -63,14 +62,13 @@ func (s *source) linked(ctx context.Context, t target, program []byte) ([]module
 
 // place is where a module lies, and those of its folders that a program is compiled from.
 type place struct {
-	root    string
-	folders []string
+	version, root string
+	folders       []string
 }
 
 // packages tells where the modules of a program lie, and Go itself.
-func (s *source) packages(ctx context.Context, t target) (map[string]*place, string, error) {
-	arguments := append([]string{"list", "-deps", "-json=Dir,Module"}, tags(t)...)
-	out, err := s.goTool(ctx, t, append(arguments, ".")...)
+func packages(info *buildinfo.BuildInfo, run runner) (map[string]*place, string, error) {
+	out, err := run("list", "-deps", "-json=Dir,Module", "-tags="+built(info, "-tags"), ".")
 	if err != nil {
 		return nil, "", err
 	}
@@ -78,7 +76,7 @@ func (s *source) packages(ctx context.Context, t target) (map[string]*place, str
 	for in := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
 			Dir    string
-			Module *struct{ Path, Dir string }
+			Module *struct{ Path, Version, Dir string }
 		}
 		if err := in.Decode(&p); errors.Is(err, io.EOF) {
 			break
@@ -89,12 +87,42 @@ func (s *source) packages(ctx context.Context, t target) (map[string]*place, str
 			continue
 		}
 		if places[p.Module.Path] == nil {
-			places[p.Module.Path] = &place{root: p.Module.Dir}
+			places[p.Module.Path] = &place{version: p.Module.Version, root: p.Module.Dir}
 		}
 		places[p.Module.Path].folders = append(places[p.Module.Path].folders, p.Dir)
 	}
-	goroot, err := s.goTool(ctx, t, "env", "GOROOT")
+	goroot, err := run("env", "GOROOT")
 	return places, strings.TrimSpace(string(goroot)), err
+}
+
+// built tells how a program was built.
+func built(info *buildinfo.BuildInfo, key string) string {
+	for _, s := range info.Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
+}
+
+// notices prints the licences of what is in a program of an exporter that was built already, in the workspace.
+func notices(ctx context.Context, root, program string, out io.Writer) error {
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return err
+	}
+	at, found := strings.CutPrefix(info.Main.Path, ours)
+	if !found {
+		return fmt.Errorf("%s is a program of %s, which is not ours", program, info.Main.Path)
+	}
+	s := &source{root: filepath.Join(root, filepath.FromSlash(at))}
+	platform := []string{"GOOS=" + built(info, "GOOS"), "GOARCH=" + built(info, "GOARCH"), "CGO_ENABLED=" + built(info, "CGO_ENABLED")}
+	modules, err := linked(info, func(arguments ...string) ([]byte, error) { return s.output(ctx, platform, "go", arguments...) })
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(licenceTexts(modules))
+	return err
 }
 
 // read finds the texts that hold for folders of a module: those in them and in the folders above, up to the root.
