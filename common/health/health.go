@@ -90,7 +90,7 @@ type Report struct {
 type Service struct {
 	name, database string
 	driverType     int
-	recorders      map[string]*metric.Recorder
+	recorders      []*metric.Recorder // of each step of a check
 
 	mu   sync.Mutex
 	last Report
@@ -109,18 +109,18 @@ var queryBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2
 
 // NewService returns the state of a backend. DriverType 0 leaves db_driver_type out.
 func NewService(name, database string, driverType int) *Service {
-	s := &Service{name: name, database: database, driverType: driverType, recorders: map[string]*metric.Recorder{}}
-	for _, step := range (Check{}).steps() {
-		s.recorders[step.operation] = metric.NewRecorder(queryBounds)
+	s := &Service{name: name, database: database, driverType: driverType, recorders: make([]*metric.Recorder, len(Check{}.steps()))}
+	for i := range s.recorders {
+		s.recorders[i] = metric.NewRecorder(queryBounds)
 	}
 	return s
 }
 
 // Record takes note of a check.
 func (s *Service) Record(check Check, now time.Time) {
-	for _, step := range check.steps() {
+	for i, step := range check.steps() {
 		if step.OK() && !step.Kept {
-			s.recorders[step.operation].Observe(step.Latency.Seconds())
+			s.recorders[i].Observe(step.Latency.Seconds())
 		}
 	}
 	s.mu.Lock()

@@ -58,14 +58,14 @@ func (f *Families) Append(out *metric.Batch, s *Service, check Check) {
 	if s.driverType > 0 {
 		out.Add(f.driverType, float64(s.driverType), s.name, s.database)
 	}
-	for _, step := range check.steps() {
+	for i, step := range check.steps() {
 		if step.Asked {
 			out.Add(f.success[step.metric], metric.Truth(step.OK()), s.name, s.database)
 		}
 		if step.OK() {
 			out.Add(f.latency[step.metric], step.Latency.Seconds(), s.name, s.database)
 		}
-		if value := s.recorders[step.operation].Value(); value.Count() > 0 {
+		if value := s.recorders[i].Value(); value.Count() > 0 {
 			out.AddHistogram(f.duration, value, s.name, s.database, step.operation)
 		}
 	}

@@ -30,12 +30,17 @@ type Batch struct {
 	Limited    int // samples dropped because the limit was reached
 	Repaired   int // label values that were no UTF-8 or too long
 
+	count   int
+	order   []*column
+	last    int // where in the order the family of the last sample is
+	*adding     // nil once it is compact
+}
+
+// adding is what only adding samples takes.
+type adding struct {
 	constant []Label
 	base     []Label // the constant labels, where others were added to them
 	limit    int
-	count    int
-	order    []*column
-	last     int // where in the order the family of the last sample is
 	shapes   []*shape
 	values   []string
 	chunk    int
@@ -70,7 +75,7 @@ type index struct {
 
 // NewBatch returns a batch that takes at most limit samples (0: no limit) and puts the constant labels on each.
 func NewBatch(limit int, constant ...Label) *Batch {
-	return &Batch{constant: constant, limit: limit}
+	return &Batch{adding: &adding{constant: constant, limit: limit}}
 }
 
 // Label has the samples that are appended from now on carry these labels too, beside the constant ones of the batch;
@@ -242,7 +247,7 @@ func (x *index) follows(set *Set) bool {
 
 // Compact gives back the memory that only adding samples takes, of a batch that is kept. It must take none afterwards.
 func (b *Batch) Compact() {
-	b.shapes, b.values, b.recent = nil, nil, nil
+	b.adding, b.order = nil, exact(b.order)
 	b.compactSets()
 	for _, c := range b.order {
 		c.values, c.sets, c.index = exact(c.values), exact(c.sets), nil

@@ -374,7 +374,7 @@ func TestCompact(t *testing.T) {
 	if got := encode(t, expfmt.FmtOpenMetrics_1_0_0, batch); got != before {
 		t.Errorf("the batch has become\n%s\nand was\n%s", got, before)
 	}
-	if c := batch.find(f); c.index != nil || cap(c.values) > 22 || batch.shapes != nil {
+	if c := batch.find(f); c.index != nil || cap(c.values) > 22 || batch.adding != nil {
 		t.Errorf("room for %d values of %d is kept", cap(c.values), len(c.values))
 	}
 }
