@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -52,7 +53,7 @@ func TestProbedTargetsAreBounded(t *testing.T) {
 	if described != 4 { // 1, 2, 3, and 2 again after it was forgotten
 		t.Errorf("targets were described %d times", described)
 	}
-	if _, err := all.probe(Probed{Key: "4", Describe: func() (collect.Spec, error) { return collect.Spec{}, ErrNotAllowed }}); err != ErrNotAllowed {
+	if _, err := all.probe(Probed{Key: "4", Describe: func() (collect.Spec, error) { return collect.Spec{}, ErrNotAllowed }}); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("what cannot be described is asked: %v", err)
 	}
 	if len(all.probed) != 2 || all.order.Len() != 2 {
