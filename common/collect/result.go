@@ -39,9 +39,7 @@ type CollectorState struct {
 
 // AddTo puts the samples of the result on a page.
 func (r *Result) AddTo(page *metric.Page) {
-	for _, batch := range r.batches {
-		page.Add(batch)
-	}
+	page.Add(r.batches...)
 }
 
 // compose makes the result of a run, as far as it has got where it has not ended.

@@ -53,7 +53,7 @@ type column struct {
 	sets   []*Set
 	values []float64
 	more   *more
-	index  *index // while samples are added
+	index  *index // while samples are added, from the second one on
 }
 
 // more is what most columns have not.
@@ -210,11 +210,18 @@ func (b *Batch) admit(c *column, set *Set) bool {
 
 // duplicate tells whether the column has a sample with these labels.
 func (c *column) duplicate(set *Set) bool {
-	if len(c.sets) == 0 {
-		c.index = &index{leader: set.first}
+	if len(c.sets) == 0 { // most columns have no more than this one
+		return false
+	}
+	if c.index == nil {
+		c.index = &index{}
+		if first := c.sets[0]; first.first != c {
+			c.index.leader = first.first
+			c.index.follows(first)
+		}
 	}
 	x := c.index
-	if x.follows(set) || len(c.sets) == 0 {
+	if x.follows(set) {
 		return false
 	}
 	if x.seen == nil {

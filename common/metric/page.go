@@ -28,11 +28,18 @@ type entry struct {
 	made   *dto.MetricFamily
 }
 
-// Add puts the samples of a batch on the page. The batch must not change afterwards.
-func (p *Page) Add(b *Batch) {
-	for _, c := range b.order {
-		if len(c.sets) > 0 {
-			p.entries = append(p.entries, entry{name: c.family.Name, column: c})
+// Add puts the samples of batches on the page. They must not change afterwards.
+func (p *Page) Add(batches ...*Batch) {
+	columns := 0
+	for _, b := range batches {
+		columns += len(b.order)
+	}
+	p.entries = slices.Grow(p.entries, columns)
+	for _, b := range batches {
+		for _, c := range b.order {
+			if len(c.sets) > 0 {
+				p.entries = append(p.entries, entry{name: c.family.Name, column: c})
+			}
 		}
 	}
 	p.sorted = false
@@ -52,13 +59,15 @@ func (p *Page) AddFamilies(families []*dto.MetricFamily) {
 func (p *Page) Encode(w io.Writer, format expfmt.Format) error {
 	switch format.FormatType() {
 	case expfmt.TypeTextPlain, expfmt.TypeOpenMetrics:
-		t := textWriter{out: w, open: format.FormatType() == expfmt.TypeOpenMetrics}
+		t := textWriters.Get().(*textWriter)
+		defer t.rest()
+		t.out, t.open = w, format.FormatType() == expfmt.TypeOpenMetrics
 		return t.page(p)
 	}
 	// Every name here is of the old alphabet, so escaping changes nothing; saying so saves a copy of each family.
 	encoder := expfmt.NewEncoder(w, format.WithEscapingScheme(model.NoEscaping))
 	var build builder
-	for _, run := range p.runs() {
+	for run := range p.runs {
 		if err := encoder.Encode(build.family(run)); err != nil {
 			return err
 		}
@@ -69,7 +78,7 @@ func (p *Page) Encode(w io.Writer, format expfmt.Format) error {
 // Families gives the page as client_model families, sorted by name.
 func (p *Page) Families() []*dto.MetricFamily {
 	var families []*dto.MetricFamily
-	for _, run := range p.runs() {
+	for run := range p.runs {
 		var build builder // each family keeps its own memory
 		families = append(families, build.family(run))
 	}
@@ -77,21 +86,21 @@ func (p *Page) Families() []*dto.MetricFamily {
 }
 
 // runs gives the entries of each family together, in the order of names.
-func (p *Page) runs() []run {
+func (p *Page) runs(yield func(run) bool) {
 	if !p.sorted {
 		slices.SortStableFunc(p.entries, func(x, y entry) int { return strings.Compare(x.name, y.name) })
 		p.sorted = true
 	}
-	var runs []run
 	for start := 0; start < len(p.entries); {
 		end := start + 1
 		for end < len(p.entries) && p.entries[end].name == p.entries[start].name {
 			end++
 		}
-		runs = append(runs, p.entries[start:end])
+		if !yield(p.entries[start:end]) {
+			return
+		}
 		start = end
 	}
-	return runs
 }
 
 // run is the parts of one family. It has the type and the help of the first; parts of another type are left out: a page

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -35,8 +36,20 @@ type textWriter struct {
 	written []string  // these in the format
 }
 
+// textWriters are used for one page after another, each with the memory of its lines.
+var textWriters = sync.Pool{New: func() any { return new(textWriter) }}
+
+// rest ends the work on a page, and keeps the memory for the next.
+func (t *textWriter) rest() {
+	if cap(t.line) > 16*full { // which only a very long help or label leaves
+		t.line = nil
+	}
+	*t = textWriter{line: t.line[:0], labels: t.labels[:0]}
+	textWriters.Put(t)
+}
+
 func (t *textWriter) page(p *Page) error {
-	for _, parts := range p.runs() {
+	for parts := range p.runs {
 		if made := parts[0].made; made != nil {
 			t.made(made)
 		} else {

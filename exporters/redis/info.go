@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,14 +24,14 @@ type infoLine struct{ field, text string }
 
 // parseInfo reads lines "field:text" below headings "# Section".
 func parseInfo(text string) *info {
-	i := &info{fields: map[string]string{}, sections: map[string][]infoLine{}}
-	section := ""
-	var lines []infoLine
+	usual := min(strings.Count(text, "\n")+1, usualFields)
+	i := &info{fields: make(map[string]string, usual), sections: map[string][]infoLine{}}
+	section, lines := "", make([]infoLine, 0, usual)
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
 		if heading, ok := strings.CutPrefix(line, "# "); ok {
-			i.sections[section] = append(i.sections[section], lines...)
-			section, lines = strings.ToLower(heading), nil
+			i.take(section, lines)
+			section, lines = strings.ToLower(heading), lines[len(lines):]
 			continue
 		}
 		field, value, ok := strings.Cut(line, ":")
@@ -42,8 +43,20 @@ func parseInfo(text string) *info {
 			i.fields[field] = value
 		}
 	}
-	i.sections[section] = append(i.sections[section], lines...)
+	i.take(section, lines)
 	return i
+}
+
+// usualFields is how many a server of today tells of itself.
+const usualFields = 300
+
+// take keeps the lines of a section, mostly as they are: a heading hardly ever comes twice.
+func (i *info) take(section string, lines []infoLine) {
+	lines = slices.Clip(lines)
+	if before := i.sections[section]; len(before) > 0 {
+		lines = append(before, lines...)
+	}
+	i.sections[section] = lines
 }
 
 // manyLines tells whether a section's lines are rows rather than fields.
