@@ -54,7 +54,7 @@ func forever(c net.Conn, text string) {
 func TestHostilePeers(t *testing.T) {
 	postfix, _ := mailServers(t, nil)
 	e := &exporter{harness.Start(t, exporterName, []string{"GOMEMLIMIT=64MiB"},
-		configured(t, "probe: {targets: ['127.0.0.1']}\nmodules: {short: {tls: none, until: ehlo, timeout: 2s}}"))}
+		configured(t, "probe: {targets: ['127.0.0.1']}\nmodules: {short: {tls: none, until: ehlo, timeout: 1s}}"))}
 	e.probe("short", postfix.Addr()).Want(t, "smtp_probe_success", 1)
 	before, _ := e.Scrape("5").Value("go_goroutines")
 	var wg sync.WaitGroup
@@ -64,7 +64,7 @@ func TestHostilePeers(t *testing.T) {
 			wg.Go(func() {
 				p := e.probe("short", address)
 				p.Want(t, fmt.Sprintf("smtp_probe_failure_info{phase=%q,reason=%q}", c.phase, c.reason), 1)
-				if took, ok := p.Value("smtp_probe_duration_seconds"); !ok || took > 2.4 {
+				if took, ok := p.Value("smtp_probe_duration_seconds"); !ok || took > 1.2 {
 					t.Errorf("%s: it took %v s", name, took)
 				}
 			})
